@@ -1,0 +1,61 @@
+"""One place to work for analysts: the names a notebook types.
+
+    import workbench as wb
+
+    db = wb.connect("demo")
+    ranked = wb.run_colors("marketpulse.colors", source=db)
+    wb.record("parents", ranked.parents.height, unit="securities")
+
+Every name is loaded when it is first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workbench.database import Database, connect
+    from workbench.display import save, table
+    from workbench.errors import WorkbenchError
+    from workbench.findings import findings
+    from workbench.ranking import RankedColors, run_colors
+    from workbench.records import as_of, record
+
+__all__ = [
+    "Database",
+    "RankedColors",
+    "WorkbenchError",
+    "as_of",
+    "connect",
+    "findings",
+    "record",
+    "run_colors",
+    "save",
+    "table",
+]
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Database": "database",
+    "connect": "database",
+    "save": "display",
+    "table": "display",
+    "WorkbenchError": "errors",
+    "findings": "findings",
+    "RankedColors": "ranking",
+    "run_colors": "ranking",
+    "as_of": "records",
+    "record": "records",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'workbench' has no attribute {name!r}")
+    return getattr(import_module(f"workbench.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

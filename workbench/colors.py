@@ -1,0 +1,332 @@
+"""Run Colors, defined once in SQLAlchemy Core: rank -> date -> price within each CUSIP.
+
+The rules are those of the desk: a *color* is a dealer's indication on a bond; of all colors on a
+CUSIP the best ranked, then latest, then highest priced one is the *parent*, the others are its
+*children*. docs/run_colors.md states every rule with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql import ColumnElement, FromClause, Select
+from sqlalchemy.sql.elements import UnaryExpression
+
+from workbench.errors import DataError, UsageError
+
+PRICE = sa.Numeric(28, 10)
+TEXTS = ("TICKER", "SECTOR", "CUSIP", "SOURCE", "BIAS", "DIFF_STATUS")
+WHOLE = ("MESSAGE_ID", "RANK", "CONFIDENCE")
+MOMENTS = ("DATE", "DATE_1")
+FEED = (
+    "MESSAGE_ID", "TICKER", "SECTOR", "CUSIP", "DATE", "PRICE_LEVEL", "BID", "ASK", "PX",
+    "SOURCE", "BIAS", "RANK", "COV_PRICE", "PERCENT_DIFF", "PRICE_DIFF", "CONFIDENCE",
+    "DATE_1", "DIFF_STATUS",
+)  # fmt: skip
+COVERAGE = ("COV_PRICE", "PERCENT_DIFF", "PRICE_DIFF", "DIFF_STATUS")
+NEEDED = (("MESSAGE_ID",), ("CUSIP",), ("PX",), ("RANK", "BIAS"), ("DATE_1", "DATE"))
+
+RANK_OF_BIAS: Mapping[str, int] = {
+    "TRADE CONFIRM": 1,
+    "BWIC COVER": 2,
+    "BWIC REO": 3,
+    "MARKET": 3,
+    "BUYER": 3,
+    "BID": 3,
+    "COLOR": 3,
+    "DNT": 3,
+    "DNT BEST": 3,
+    "OFFER": 4,
+    "BWIC TALK": 5,
+    "VALUATION": 6,
+}
+SIGNIFICANT_PERCENT = 2
+SIGNIFICANT_PERCENT_OF_SECTOR: Mapping[str, int] = {"US_Equity_2.0": 5, "US_MM_Equity_2.0": 5}
+
+DEFAULT_ORDER = ("rank asc", "date desc", "price desc")
+BLANKS = " \t\r\n\v\f\N{NO-BREAK SPACE}"
+LOWER, UPPER = "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+class BinaryText(sa.sql.functions.GenericFunction[str]):
+    """A text ordered by its bytes, whatever the session's language."""
+
+    type = sa.String()
+    inherit_cache = True
+    name = "binary_text"
+
+
+@compiles(BinaryText)
+def _as_it_is(element: BinaryText, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(element.clauses, **options))
+
+
+@compiles(BinaryText, "postgresql")
+def _collate_c(element: BinaryText, compiler: Any, **options: Any) -> str:
+    return f'({compiler.process(element.clauses, **options)}) COLLATE "C"'
+
+
+@compiles(BinaryText, "oracle")
+def _nls_binary(element: BinaryText, compiler: Any, **options: Any) -> str:
+    return f"NLSSORT({compiler.process(element.clauses, **options)}, 'NLS_SORT=BINARY')"
+
+
+class PercentOf(sa.sql.functions.GenericFunction[Any]):
+    """|difference| / base x 100 rounded half away from zero to two decimals, exactly."""
+
+    type = sa.Numeric(28, 2)
+    inherit_cache = True
+    name = "percent_of"
+
+
+@compiles(PercentOf)
+def _divide_numeric(element: PercentOf, compiler: Any, **options: Any) -> str:
+    part, base = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"CAST(ROUND(ABS({part}) * 100 / NULLIF({base}, 0), 2) AS NUMERIC(28, 2))"
+
+
+@compiles(PercentOf, "duckdb")
+def _divide_whole(element: PercentOf, compiler: Any, **options: Any) -> str:
+    # DuckDB divides decimals as doubles; whole numbers of 10^-10 keep a tie a tie.
+    part, base = (
+        f"CAST(ABS({compiler.process(clause, **options)}) * 10000000000 AS HUGEINT)"
+        for clause in element.clauses
+    )
+    sign = f"CAST(SIGN({compiler.process(list(element.clauses)[1], **options)}) AS HUGEINT)"
+    rounded = f"({sign} * ((20000 * {part} + {base}) // NULLIF(2 * {base}, 0)))"
+    return f"CAST(CAST({rounded} AS DECIMAL(26, 0)) * 0.01::DECIMAL(2, 2) AS DECIMAL(28, 2))"
+
+
+def match_columns(names: Sequence[str], place: str) -> dict[str, str]:
+    """Map the feed's column names to those found, without regard to case.
+
+    Raises DataError naming what is missing and what was found, or what is there twice.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        key = name.strip().upper()
+        if key in found and key in FEED:
+            raise DataError(
+                f"{place} has the column {key} twice: {found[key]!r} and {name!r}.",
+                "Remove or rename one of them.",
+            )
+        found.setdefault(key, name)
+    missing = [" or ".join(group) for group in NEEDED if not any(name in found for name in group)]
+    if missing:
+        raise DataError(
+            f"{place} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}.",
+            f"Found there: {', '.join(names) or 'no columns at all'}.",
+        )
+    return {name: found[name] for name in FEED if name in found}
+
+
+def parse_order(order: Sequence[str]) -> list[tuple[str, bool]]:
+    """Read `["rank asc", ...]` into (key, descending) pairs; raises UsageError."""
+    keys: list[tuple[str, bool]] = []
+    for entry in order:
+        key, _, direction = entry.strip().lower().partition(" ")
+        direction = direction.strip() or "asc"
+        if key not in ("rank", "date", "price") or direction not in ("asc", "desc"):
+            raise UsageError(
+                f"order holds {entry!r}, which is not a key and a direction.",
+                "Keys: rank, date, price; directions: asc, desc; e.g. 'date desc'.",
+            )
+        if key in (known for known, _ in keys):
+            raise UsageError(f"order holds the key {key!r} twice.")
+        keys.append((key, direction == "desc"))
+    if not keys:
+        raise UsageError("order is empty.", f"The default is {list(DEFAULT_ORDER)}.")
+    return keys
+
+
+def ranked(
+    feed: FromClause,
+    *,
+    order: Sequence[str] = DEFAULT_ORDER,
+    sector: str | None = None,
+    deduplicate: bool = False,
+    place: str = "The input",
+) -> Select[Any]:
+    """Build the Run Colors statement over `feed`, a table, view or subquery.
+
+    Its columns: the 18 of the feed in their order, any others by name, then COLOR_POSITION
+    (1-based), IS_PARENT (1 or 0), PARENT_MESSAGE_ID, CHILDREN_COUNT, CUSIP_CHANGED (1 where the
+    CUSIP was trimmed or upper-cased) and COPIES (rows a deduplicated quote stands for). Rows
+    without a CUSIP come last, unranked: they are findings, not a group.
+    Raises DataError for missing columns and UsageError for a wrong `order`.
+    """
+    keys = parse_order(order)
+    names = match_columns(list(feed.c.keys()), place)
+    colors = _colors(feed, names, sector)
+    tail = _total_order(colors)
+    copies: ColumnElement[Any] = sa.literal(1)
+    kept: FromClause = colors
+    if deduplicate:
+        quote = [colors.c[name] for name in quote_columns(feed, place)]
+        numbered = sa.select(
+            *colors.c,
+            sa.func.row_number().over(partition_by=quote, order_by=tail).label("QUOTE_POSITION"),
+            sa.func.count().over(partition_by=quote).label("COPIES"),
+        ).cte("quotes")
+        kept = sa.select(numbered).where(numbered.c.QUOTE_POSITION == 1).cte("kept_quotes")
+        copies = kept.c.COPIES
+        tail = _total_order(kept)
+    position = sa.func.row_number().over(
+        partition_by=kept.c.CUSIP, order_by=[*_desk_order(kept, keys), *tail]
+    )
+    placed = sa.select(
+        *(kept.c[column.name] for column in colors.c),
+        copies.label("COPIES"),
+        position.label("COLOR_POSITION"),
+    ).cte("placed_colors")
+    return _families(placed)
+
+
+def quote_columns(feed: FromClause, place: str = "The input") -> list[str]:
+    """Name the output columns that make a quote: all but the coverage ones.
+
+    The key of a table that numbers its rows says nothing of the quote; LOB and JSON columns
+    cannot be compared.
+    """
+    names = match_columns(list(feed.c.keys()), place)
+    keys = [c.name for c in feed.c if c.primary_key and c.key not in names.values()]
+    colors = _comparable(_colors(feed, names, None))
+    return [c.name for c in colors if c.name not in (*COVERAGE, *keys)]
+
+
+def _families(placed: FromClause) -> Select[Any]:
+    first = placed.c.COLOR_POSITION == 1
+    has_cusip = placed.c.CUSIP.is_not(None)
+    parent = sa.func.max(sa.case((first, placed.c.MESSAGE_ID))).over(partition_by=placed.c.CUSIP)
+    parent_id = sa.case((sa.and_(has_cusip, sa.not_(first)), parent))
+    size = sa.func.count().over(partition_by=placed.c.CUSIP)
+    own = [c for c in placed.c if c.name not in ("COPIES", "COLOR_POSITION", "CUSIP_CHANGED")]
+
+    def whole(value: ColumnElement[Any], name: str) -> ColumnElement[Any]:
+        return sa.cast(value, sa.BigInteger).label(name)
+
+    return sa.select(
+        *own,
+        whole(sa.case((has_cusip, placed.c.COLOR_POSITION)), "COLOR_POSITION"),
+        whole(sa.case((sa.and_(has_cusip, first), 1), else_=0), "IS_PARENT"),
+        sa.cast(parent_id, placed.c.MESSAGE_ID.type).label("PARENT_MESSAGE_ID"),
+        whole(sa.case((sa.and_(has_cusip, first), size - 1), else_=0), "CHILDREN_COUNT"),
+        whole(placed.c.CUSIP_CHANGED, "CUSIP_CHANGED"),
+        whole(placed.c.COPIES, "COPIES"),
+    ).order_by(BinaryText(placed.c.CUSIP).asc().nulls_last(), placed.c.COLOR_POSITION)
+
+
+def _colors(feed: FromClause, names: Mapping[str, str], sector: str | None) -> sa.CTE:
+    """Give every feed column its name and type, derive what the input lacks."""
+    column = {name: _typed(name, feed.c[found]) for name, found in names.items()}
+    for name in FEED:
+        column.setdefault(name, sa.cast(sa.null(), _type_of(name)))
+    raw_cusip = column["CUSIP"]
+    column["CUSIP"] = _no_blank(plain(raw_cusip))
+    rank = sa.func.coalesce(column["RANK"], _rank_of(column["BIAS"]))
+    column["RANK"] = sa.cast(rank, column["RANK"].type)
+    difference = column["PX"] - column["COV_PRICE"]
+    percent = sa.func.coalesce(column["PERCENT_DIFF"], PercentOf(difference, column["COV_PRICE"]))
+    column["PERCENT_DIFF"] = sa.cast(percent, PRICE)
+    column["PRICE_DIFF"] = sa.cast(sa.func.coalesce(column["PRICE_DIFF"], difference), PRICE)
+    column["DIFF_STATUS"] = sa.func.coalesce(
+        column["DIFF_STATUS"], _status_of(column["PERCENT_DIFF"], column["SECTOR"])
+    )
+    others = sorted(
+        (c for c in feed.c if c.key not in names.values()), key=lambda c: (c.name.upper(), c.name)
+    )
+    _refuse_reserved([c.name for c in others])
+    statement = sa.select(
+        *(column[name].label(name) for name in FEED),
+        *(_no_blank(c).label(c.name) if _is_text(c) else c for c in others),
+        sa.case((raw_cusip != column["CUSIP"], 1), else_=0).label("CUSIP_CHANGED"),
+    )
+    if sector is not None:
+        wanted = sector.strip(BLANKS).translate(str.maketrans(LOWER, UPPER))
+        statement = statement.where(plain(column["SECTOR"]) == wanted)
+    return statement.cte("colors_read")
+
+
+def _refuse_reserved(names: Sequence[str]) -> None:
+    ours = {"COLOR_POSITION", "IS_PARENT", "PARENT_MESSAGE_ID", "CHILDREN_COUNT",
+            "CUSIP_CHANGED", "COPIES", "QUOTE_POSITION"}  # fmt: skip
+    taken = [name for name in names if name.upper() in ours]
+    if taken:
+        raise DataError(
+            f"The input already has the column {taken[0]!r}, which Run Colors adds.",
+            "Rank the original feed, not the result of an earlier run, or rename the column.",
+        )
+
+
+def plain(text: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Trim blanks and upper-case a to z: the same in every database and language."""
+    trimmed = sa.func.ltrim(sa.func.rtrim(text, BLANKS), BLANKS)
+    return sa.func.translate(trimmed, LOWER, UPPER, type_=sa.String())
+
+
+def _no_blank(text: ColumnElement[Any]) -> ColumnElement[Any]:
+    return sa.func.nullif(text, "", type_=sa.String())
+
+
+def _rank_of(bias: ColumnElement[Any]) -> ColumnElement[Any]:
+    return sa.case(dict(RANK_OF_BIAS), value=plain(bias))
+
+
+def _status_of(percent: ColumnElement[Any], sector: ColumnElement[Any]) -> ColumnElement[Any]:
+    limit = sa.case(dict(SIGNIFICANT_PERCENT_OF_SECTOR), value=sector, else_=SIGNIFICANT_PERCENT)
+    return sa.case(
+        (percent > limit, "Significant Difference"), (percent <= limit, "Small Difference")
+    )
+
+
+def _type_of(name: str) -> sa.types.TypeEngine[Any]:
+    if name in TEXTS:
+        return sa.String(4000)
+    if name in MOMENTS:
+        return sa.TIMESTAMP()
+    return sa.BigInteger() if name in WHOLE else PRICE
+
+
+def _typed(name: str, column: ColumnElement[Any]) -> ColumnElement[Any]:
+    if name in TEXTS:
+        return _no_blank(column if _is_text(column) else sa.cast(column, sa.String(4000)))
+    if name in WHOLE and isinstance(column.type, sa.Numeric) and column.type.scale != 0:
+        # A rank of 2.5 is dirt, and rounding it would hide that.
+        return sa.cast(column, PRICE)
+    return sa.cast(column, _type_of(name))
+
+
+def _is_text(column: ColumnElement[Any]) -> bool:
+    return isinstance(column.type, sa.String) and not isinstance(column.type, (sa.CLOB, sa.Enum))
+
+
+def _comparable(colors: FromClause) -> list[ColumnElement[Any]]:
+    """Leave out what cannot be compared (LOB, JSON) and what is only derived."""
+    left_out = (sa.LargeBinary, sa.CLOB, sa.JSON, sa.ARRAY)
+    return [
+        column
+        for column in colors.c
+        if not isinstance(column.type, left_out)
+        and column.name not in ("CUSIP_CHANGED", "COPIES", "QUOTE_POSITION")
+    ]
+
+
+def _total_order(colors: FromClause) -> list[UnaryExpression[Any]]:
+    return [_sorted(column, descending=False) for column in _comparable(colors)]
+
+
+def _desk_order(colors: FromClause, keys: Sequence[tuple[str, bool]]) -> list[UnaryExpression[Any]]:
+    column = {
+        "rank": colors.c.RANK,
+        "date": sa.func.coalesce(colors.c.DATE_1, colors.c.DATE),
+        "price": colors.c.PX,
+    }
+    return [_sorted(column[key], descending=descending) for key, descending in keys]
+
+
+def _sorted(column: ColumnElement[Any], *, descending: bool) -> UnaryExpression[Any]:
+    key = BinaryText(column) if _is_text(column) else column
+    return (key.desc() if descending else key.asc()).nulls_last()

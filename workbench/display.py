@@ -1,0 +1,173 @@
+"""Tables a reader can read, and files beside the report: `table()` and `save()`."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import polars as pl
+import polars.selectors as cs
+
+from workbench.errors import DataError, UsageError
+
+EXCEL_DIGITS = 15
+EXCEL_ROWS = 1_048_576
+
+
+@dataclass(frozen=True, repr=False)
+class Shown:
+    """Something displayed: HTML for the report and JupyterLab, plain text elsewhere."""
+
+    html: str
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+def table(
+    frame: pl.DataFrame,
+    caption: str,
+    *,
+    columns: Mapping[str, str] | Sequence[str] | None = None,
+    rows: int = 50,
+    rest: str | None = None,
+) -> Shown:
+    """Show a frame as a table with a caption, cut to its first `rows` rows.
+
+    `columns` picks columns, and as a mapping names them for the reader. `rest` says where the
+    rows that are cut can be found ("data/colors.csv"). Numbers are shown exactly, without
+    trailing zeros; identifiers without thousands separators; midnights as days.
+    """
+    from great_tables import GT
+
+    labels = columns if isinstance(columns, Mapping) else {name: name for name in columns or ()}
+    chosen = frame.select(list(labels)) if labels else frame
+    cut = _days(chosen.head(rows))
+    ids = [name for name in cut.columns if _is_id(name)]
+    shown = GT(cut.with_columns(cs.decimal().cast(pl.Float64)), id=_slug(caption))
+    shown = (
+        shown.tab_header(title=caption)
+        .cols_label({name: label for name, label in labels.items() if name != label})
+        .fmt_integer(columns=cs.integer() - cs.by_name(ids), sep_mark=",")
+        .fmt_integer(columns=cs.integer() & cs.by_name(ids), use_seps=False)
+        .fmt_number(columns=cs.decimal() | cs.float(), decimals=6, drop_trailing_zeros=True)
+        .sub_missing(missing_text="–")
+    )
+    note = _note(chosen.height, rows, rest)
+    if note:
+        shown = shown.tab_source_note(note)
+    text = f"{caption} ({chosen.height:,} rows)"
+    return Shown(shown.as_raw_html(), text)
+
+
+def save(
+    frame: pl.DataFrame, name: str, formats: Sequence[str] = ("parquet", "csv", "xlsx")
+) -> Shown:
+    """Write a frame into the run's `data` folder as `name.parquet`, `.csv` and `.xlsx`.
+
+    Outside a run the folder is `data` in the current one. Each file appears whole or not at all.
+    Excel holds 15 digits, so longer numbers and identifiers go there as text; texts never
+    become formulas or links. Raises UsageError for an unknown format.
+    """
+    writers: dict[str, Callable[[pl.DataFrame, Path], None]] = {
+        "parquet": lambda rows, path: rows.write_parquet(path),
+        "csv": _write_csv,
+        "xlsx": _write_excel,
+    }
+    unknown = [kind for kind in formats if kind not in writers]
+    if unknown or not re.fullmatch(r"[\w. -]+", name):
+        raise UsageError(
+            f"save() cannot write {name!r} as {', '.join(formats)}.",
+            f"Formats: {', '.join(writers)}; names are made of letters, digits, '_', '-', '.'.",
+        )
+    folder = Path(os.environ.get("WORKBENCH_RUN_DIR", ".")) / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind in formats:
+        building = folder / f".{name}.{kind}.partial"
+        try:
+            writers[kind](frame, building)
+            building.replace(folder / f"{name}.{kind}")
+        finally:
+            building.unlink(missing_ok=True)
+    names = [f"data/{name}.{kind}" for kind in formats]
+    links = ", ".join(f'<a href="{quote(path)}">{html.escape(path)}</a>' for path in names)
+    size = f"{frame.height:,} rows, {frame.width} columns"
+    return Shown(f"<p>{links}: {size}</p>", f"{', '.join(names)}: {size}")
+
+
+def _note(height: int, rows: int, rest: str | None) -> str | None:
+    if height <= rows:
+        return None
+    return f"The first {rows:,} of {height:,} rows" + (
+        f"; all of them are in {rest}." if rest else "."
+    )
+
+
+def _days(frame: pl.DataFrame) -> pl.DataFrame:
+    """Turn moments that are all midnights into days."""
+    moments = frame.select(cs.datetime(time_zone=None)).columns
+    days = [name for name in moments if frame[name].is_null().all() or
+            (frame[name].dt.truncate("1d") == frame[name]).all()]  # fmt: skip
+    return frame.with_columns(pl.col(days).cast(pl.Date))
+
+
+def _is_id(name: str) -> bool:
+    return bool(re.search(r"(^|[_ ])id$", name, flags=re.IGNORECASE))
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40] or "table"
+
+
+def _plain_decimals(frame: pl.DataFrame) -> pl.DataFrame:
+    text = cs.decimal().cast(pl.String)
+    whole = text.str.strip_chars_end("0").str.strip_chars_end(".")
+    return frame.with_columns(
+        pl.when(text.str.contains(".", literal=True)).then(whole).otherwise(text)
+    )
+
+
+def _write_csv(frame: pl.DataFrame, path: Path) -> None:
+    _plain_decimals(_days(frame)).write_csv(path)
+
+
+def _write_excel(frame: pl.DataFrame, path: Path) -> None:
+    import xlsxwriter
+
+    if frame.height >= EXCEL_ROWS:
+        raise DataError(
+            f"Excel holds {EXCEL_ROWS - 1:,} rows below a header; this has {frame.height:,}.",
+            'Leave "xlsx" out of the formats.',
+        )
+    long = [
+        column.name
+        for column in frame.select(cs.integer())
+        if _is_id(column.name) or _digits(column) > EXCEL_DIGITS
+    ]
+    sheet = _days(frame).with_columns(pl.col(long).cast(pl.String))
+    safe = {"strings_to_formulas": False, "strings_to_urls": False, "nan_inf_to_errors": True}
+    with xlsxwriter.Workbook(path, safe) as book:
+        sheet.with_columns(cs.decimal().cast(pl.Float64)).write_excel(
+            book,
+            freeze_panes=(1, 0),
+            autofilter=True,
+            autofit=frame.height <= 50_000,
+            dtype_formats={
+                pl.Date: "yyyy-mm-dd", pl.Datetime: "yyyy-mm-dd hh:mm:ss",
+                pl.Float64: "0.######", pl.Int64: "0",
+            },
+        )  # fmt: skip
+
+
+def _digits(column: pl.Series) -> int:
+    values = [value for value in (column.min(), column.max()) if isinstance(value, int)]
+    return max((len(str(abs(value))) for value in values), default=0)

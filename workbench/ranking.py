@@ -1,0 +1,152 @@
+"""run_colors(): the day's colors, ranked, from wherever they are."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import sqlalchemy as sa
+
+from workbench import colors, engines
+from workbench.database import Database, connect
+from workbench.errors import DataError, UsageError
+
+INTERNAL = ("CUSIP_CHANGED", "COPIES")
+
+
+@dataclass(frozen=True, repr=False)
+class RankedColors:
+    """The result of Run Colors and what was met on the way to it.
+
+    `colors` holds every ranked row: the 18 columns of the feed, any others by name, then
+    COLOR_POSITION (Int64, 1-based), IS_PARENT (Boolean), PARENT_MESSAGE_ID (Int64, null on
+    parents) and CHILDREN_COUNT (Int64, 0 on children); ordered by CUSIP, then position.
+    `quote` names the columns that make a quote, all but the coverage ones and a table's own key.
+    `without_cusip` holds the rows that belong to no group.
+    """
+
+    label: str
+    engine: str
+    order: tuple[str, ...]
+    colors: pl.DataFrame
+    without_cusip: pl.DataFrame
+    quote: tuple[str, ...]
+    cleaned_cusips: int
+    repeats_removed: int
+
+    @property
+    def parents(self) -> pl.DataFrame:
+        """The best color of each CUSIP."""
+        return self.colors.filter("IS_PARENT")
+
+    @property
+    def children(self) -> pl.DataFrame:
+        """Every other color, each under its CUSIP's parent."""
+        return self.colors.filter(~pl.col("IS_PARENT"))
+
+    @property
+    def read(self) -> int:
+        """How many rows were read, before anything was left out."""
+        return self.colors.height + self.without_cusip.height + self.repeats_removed
+
+    def __repr__(self) -> str:
+        parents = self.parents.height
+        sentence = (
+            f"{self.read:,} colors were read from {self.label}. Ordered by "
+            f"{', then '.join(self.order)}, they give {parents:,} parents "
+            f"and {self.colors.height - parents:,} children."
+        )
+        if self.repeats_removed:
+            sentence += f" {self.repeats_removed:,} repeated quotes were removed."
+        if self.without_cusip.height:
+            sentence += f" {self.without_cusip.height:,} rows without a CUSIP were left out."
+        return sentence
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(repr(self))}</p>"
+
+
+def run_colors(
+    data: Any,
+    *,
+    source: str | Database | None = None,
+    order: Sequence[str] = colors.DEFAULT_ORDER,
+    sector: str | None = None,
+    deduplicate: bool = False,
+) -> RankedColors:
+    """Rank colors: within each CUSIP by rank, then date, then price; the first is the parent.
+
+    `data` is a table or view of `source` ("marketpulse.colors"), a `.sql` file for it, a
+    Parquet, CSV or Excel file (which needs no source), or a polars or pandas DataFrame or Arrow
+    table. `order` lists keys with directions. `sector` keeps one sector, without regard to case.
+    `deduplicate` keeps one row per quote: rows that differ only in their coverage price.
+    Raises DataError for missing columns or values that cannot be read, UsageError for a wrong
+    `order`, and what `connect` raises for a source.
+    """
+    colors.parse_order(order)
+    database = connect(source) if isinstance(source, str) and _of_source(data) else None
+    try:
+        opened = _open(data, database if database is not None else source)
+        statement = colors.ranked(
+            opened.relation,
+            order=order,
+            sector=sector,
+            deduplicate=deduplicate,
+            place=opened.label,
+        )
+        rows = opened.execute(statement)
+        if rows.is_empty() and sector is not None:
+            _refuse_unknown_sector(opened, sector)
+    finally:
+        if database is not None:
+            database.close()
+    ranked = rows.filter(pl.col("CUSIP").is_not_null())
+    return RankedColors(
+        label=opened.label,
+        engine=opened.engine,
+        order=tuple(order),
+        colors=ranked.drop(INTERNAL).with_columns(pl.col("IS_PARENT").cast(pl.Boolean)),
+        without_cusip=rows.filter(pl.col("CUSIP").is_null()).drop(
+            *INTERNAL, "COLOR_POSITION", "IS_PARENT", "PARENT_MESSAGE_ID", "CHILDREN_COUNT"
+        ),
+        quote=tuple(colors.quote_columns(opened.relation, opened.label)),
+        cleaned_cusips=int(ranked["CUSIP_CHANGED"].sum()),
+        repeats_removed=int((rows["COPIES"] - 1).sum()),
+    )
+
+
+def _of_source(data: Any) -> bool:
+    if not isinstance(data, (str, Path)):
+        return False
+    return str(data).lower().endswith(".sql") or not engines.looks_like_a_file(str(data))
+
+
+def _open(data: Any, source: Any) -> engines.Input:
+    if _of_source(data):
+        if not isinstance(source, Database):
+            raise UsageError(
+                f"{str(data)!r} is not a file, so it needs a source to be a table of.",
+                'Name one, e.g. source="demo", or check the path.',
+            )
+        return engines.from_database(source, str(data))
+    if isinstance(data, (str, Path)):
+        return engines.from_file(data)
+    return engines.from_frame(data)
+
+
+def _refuse_unknown_sector(opened: engines.Input, sector: str) -> None:
+    names = colors.match_columns(list(opened.relation.c.keys()), opened.label)
+    if "SECTOR" not in names:
+        raise DataError(f"{opened.label} has no column SECTOR to look for {sector!r} in.")
+    column = opened.relation.c[names["SECTOR"]].label("SECTOR")
+    known = opened.execute(sa.select(column).distinct())["SECTOR"].drop_nulls().sort()
+    if known.is_empty():
+        return
+    raise DataError(
+        f"No color of {opened.label} is in the sector {sector!r}.",
+        f"Sectors there: {', '.join(known.head(20).to_list())}.",
+    )

@@ -1,0 +1,58 @@
+"""What a notebook states about itself, carried inside it as outputs of MIME types of our own."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+FIGURE = "application/vnd.workbench.figure+json"
+SOURCE = "application/vnd.workbench.source+json"
+AS_OF = "application/vnd.workbench.as-of+json"
+
+
+def record(name: str, value: float | Decimal | str, *, unit: str | None = None) -> None:
+    """Put a key figure into run.json and the report's header.
+
+    `value` is a number, or a short text; `unit` stands behind it ("colors", "%").
+    """
+    if isinstance(value, Decimal):
+        value = int(value) if value == value.to_integral_value() else float(value)
+    elif hasattr(value, "item"):
+        value = value.item()
+    if not isinstance(value, (bool, int, float, str)):
+        raise TypeError(f"record({name!r}, …) takes a number or a text, not {type(value).__name__}")
+    figure = {"name": name, "value": value, "unit": unit}
+    shown = f"{value:,}" if isinstance(value, (int, float)) else value
+    publish(FIGURE, figure, f"{name}: {shown}{f' {unit}' if unit else ''}")
+
+
+def as_of(value: dt.date | str | None) -> None:
+    """State the day (or moment) the data speaks for; the report's header shows it.
+
+    A midnight is shown as its day; None, the latest day of no data at all, states nothing.
+    """
+    if value is None:
+        return
+    if isinstance(value, dt.datetime) and value.time() == dt.time():
+        value = value.date()
+    text = value if isinstance(value, str) else value.isoformat()
+    publish(AS_OF, {"value": text}, f"Data as of {text}")
+
+
+def publish(mime: str, content: dict[str, Any], text: str) -> None:
+    """Display `content` under `mime`, with `text` for front ends that do not know it."""
+    if in_notebook():
+        from IPython.display import display
+
+        display({mime: content, "text/plain": text}, raw=True)  # type: ignore[no-untyped-call]
+
+
+def in_notebook() -> bool:
+    """Say whether this code runs in a Jupyter kernel."""
+    import sys
+
+    # IPython costs half a second to import and is there already where it matters.
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell is not None and hasattr(shell, "kernel")

@@ -1,0 +1,1 @@
+"""One self-contained HTML file per run, and an index over all of them."""

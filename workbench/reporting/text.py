@@ -1,0 +1,126 @@
+"""Values as words: every text made harmless for a page, numbers and times made readable."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+_ANSI = re.compile(
+    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # operating system commands: titles, links
+    r"|[\x1b\x9b]\[?[0-?]*[ -/]*[@-~]"
+)
+# Lone surrogates cannot be written as UTF-8; the bidirectional controls can make a
+# value read as another one; the rest are control characters no page should carry.
+_UNSAFE = re.compile(
+    "[\ud800-\udfff\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c"
+    "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]"
+)
+_REPLACEMENT = "\ufffd"
+
+
+def inert(text: str) -> str:
+    """Return the text without terminal codes, lone surrogates, controls and bidi overrides."""
+    return _UNSAFE.sub(_REPLACEMENT, _ANSI.sub("", text))
+
+
+def inert_tree(value: Any) -> Any:
+    """Return a copy of a JSON-like value with every text in it inert, keys included."""
+    if isinstance(value, str):
+        return inert(value)
+    if isinstance(value, Mapping):
+        return {inert(str(key)): inert_tree(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [inert_tree(item) for item in value]
+    return value
+
+
+def number(value: Any) -> str:
+    """Format a figure: thousands separators, no digits a float does not have."""
+    if value is None or isinstance(value, bool):
+        return "none" if value is None else "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,d}".replace("-", "−")
+    if not isinstance(value, float):
+        return str(value)
+    if not math.isfinite(value):
+        return "not a number" if math.isnan(value) else "infinite"
+    if value.is_integer() and abs(value) < 1e15:
+        return f"{value:,.0f}".replace("-", "−")
+    if 1e-4 <= abs(value) < 1e15:
+        return f"{value:,.4f}".rstrip("0").rstrip(".").replace("-", "−")
+    return f"{value:.4g}".replace("-", "−")
+
+
+def change(value: Any, previous: Any) -> str:
+    """Say how a figure moved since the last run; empty where that cannot be said."""
+    for side in (value, previous):
+        if isinstance(side, bool) or not isinstance(side, int | float) or not math.isfinite(side):
+            return ""
+    if value == previous:
+        return "unchanged"
+    difference = value - previous
+    if isinstance(difference, float):
+        # 100.1 - 100.0 is 0.09999999999999432 in binary; nobody wants to read that.
+        difference = float(f"{difference:.10g}")
+    return f"{'+' if difference > 0 else ''}{number(difference)} since last run"
+
+
+def parameter(value: Any) -> str:
+    """Format a parameter's value as one line of text."""
+    if value is None or isinstance(value, bool):
+        return "none" if value is None else str(value).lower()
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, str):
+        return value or "(empty)"
+    if isinstance(value, list | tuple):
+        return ", ".join(parameter(item) for item in value) or "(none)"
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def instant(value: Any) -> datetime | None:
+    """Parse an ISO 8601 time, taken as UTC where it names no zone; None where it is no time."""
+    try:
+        parsed = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    try:
+        return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    except OverflowError:
+        return None
+
+
+def moment(value: Any) -> str:
+    """Format an ISO 8601 time as a reader's UTC time; anything else comes back as text."""
+    parsed = instant(value)
+    if parsed is None:
+        return "" if value is None else str(value)
+    if isinstance(value, str) and len(value) == len("2025-01-31"):
+        return f"{parsed:%-d %B} {parsed.year}"
+    return f"{parsed:%-d %b} {parsed.year}, {parsed:%H:%M} UTC"
+
+
+def duration(seconds: Any) -> str:
+    """Format seconds as `0.8 s`, `12 s`, `3 min 5 s` or `2 h 4 min`; empty for anything else."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        return ""
+    if not math.isfinite(seconds) or seconds < 0:
+        return ""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,d} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def size(count: Any) -> str:
+    """Format a number of bytes as MB; empty for anything else."""
+    if isinstance(count, bool) or not isinstance(count, int | float) or not math.isfinite(count):
+        return ""
+    return f"{count / 1e6:,.0f} MB"

@@ -1,0 +1,1 @@
+"""Headless runs: what to run, running it, and what came of it."""

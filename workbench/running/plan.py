@@ -1,0 +1,110 @@
+"""What is to be run: a notebook found by name, its parameters checked, as one `RunSpec`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+
+from workbench.errors import UsageError
+from workbench.running.parameters import check_parameters, read_parameters
+from workbench.settings import load_settings, project_folder
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run, fully checked: nothing of it is looked up again once it starts."""
+
+    notebook: Path
+    name: str
+    given: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+    output: Path
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Every parameter the notebook runs with, the given ones over its defaults."""
+        return {**self.defaults, **self.given}
+
+
+def plan_run(
+    notebook: str,
+    *,
+    values: Mapping[str, Any] | None = None,
+    texts: Mapping[str, str] | None = None,
+    output: Path | None = None,
+) -> RunSpec:
+    """Find the notebook and check its parameters; raises UsageError before anything starts."""
+    path = find_notebook(notebook)
+    declared = read_parameters(read_notebook(path).cells)
+    return RunSpec(
+        notebook=path,
+        name=_folder_name(path.stem),
+        given=check_parameters(declared, values or {}, texts or {}),
+        defaults={parameter.name: parameter.default for parameter in declared},
+        output=(output or reports_folder()).absolute(),
+    )
+
+
+def find_notebook(name: str) -> Path:
+    """Find a notebook by its stem in the notebooks folder, or by a path."""
+    folder = project_folder() / load_settings().notebooks
+    path = Path(name).expanduser()
+    if path.suffix == ".ipynb" and path.is_file():
+        return path.absolute()
+    inside = folder / f"{name.removesuffix('.ipynb')}.ipynb"
+    if path.name == name and inside.is_file():
+        return inside
+    if path.exists():
+        kind = "a directory" if path.is_dir() else "not a notebook (.ipynb)"
+        raise UsageError(f"{name} is {kind}.")
+    known = sorted(found.stem for found in folder.glob("*.ipynb"))
+    near = get_close_matches(path.stem, known, n=1)
+    raise UsageError(
+        f"Unknown notebook {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""),
+        f"Notebooks in {folder}: {', '.join(known) or 'none'}. A path to an .ipynb serves too.",
+    )
+
+
+def read_notebook(path: Path) -> nbformat.NotebookNode:
+    """Read a notebook file; raises UsageError when it is not one."""
+    try:
+        return nbformat.read(path, as_version=4)
+    except (OSError, ValueError, AttributeError, KeyError, nbformat.ValidationError):
+        raise UsageError(f"{path} is not a Jupyter notebook.") from None
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Read a YAML file of parameter values; raises UsageError naming the file and the line."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"The parameter file {path} does not exist.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The parameter file {path} cannot be read: {error}.") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        problem = getattr(error, "problem", None) or "it cannot be parsed"
+        raise UsageError(f"The parameter file {path} is not YAML{where}: {problem}.") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UsageError(f"The parameter file {path} holds no `name: value` lines.")
+    return {str(name): value for name, value in content.items()}
+
+
+def reports_folder() -> Path:
+    """Return the folder that runs are written to unless told otherwise."""
+    return project_folder() / load_settings().reports
+
+
+def _folder_name(stem: str) -> str:
+    # The name becomes a folder and a link: nothing in it may lead out of the root or hide it.
+    return re.sub(r'[\x00-\x1f/\\:*?"<>|]', "_", stem).lstrip(".") or "notebook"
