@@ -27,6 +27,8 @@ FEED = (
     "DATE_1", "DIFF_STATUS",
 )  # fmt: skip
 COVERAGE = ("COV_PRICE", "PERCENT_DIFF", "PRICE_DIFF", "DIFF_STATUS")
+ADDED = ("COLOR_POSITION", "IS_PARENT", "PARENT_MESSAGE_ID", "CHILDREN_COUNT")
+INTERNAL = ("CUSIP_CHANGED", "COPIES", "QUOTE_POSITION")
 NEEDED = (("MESSAGE_ID",), ("CUSIP",), ("PX",), ("RANK", "BIAS"), ("DATE_1", "DATE"))
 
 RANK_OF_BIAS: Mapping[str, int] = {
@@ -103,7 +105,8 @@ def _divide_whole(element: PercentOf, compiler: Any, **options: Any) -> str:
 def match_columns(names: Sequence[str], place: str) -> dict[str, str]:
     """Map the feed's column names to those found, without regard to case.
 
-    Raises DataError naming what is missing and what was found, or what is there twice.
+    Raises DataError naming what is missing and what was found, what is there twice, or what
+    an earlier ranking added.
     """
     found: dict[str, str] = {}
     for name in names:
@@ -114,6 +117,12 @@ def match_columns(names: Sequence[str], place: str) -> dict[str, str]:
                 "Remove or rename one of them.",
             )
         found.setdefault(key, name)
+    taken = [name for key, name in found.items() if key in (*ADDED, *INTERNAL)]
+    if taken:
+        raise DataError(
+            f"{place} already has the column {taken[0]!r}, which Run Colors adds.",
+            "Rank the original feed, not the result of an earlier run, or rename the column.",
+        )
     missing = [" or ".join(group) for group in NEEDED if not any(name in found for name in group)]
     if missing:
         raise DataError(
@@ -238,7 +247,6 @@ def _colors(feed: FromClause, names: Mapping[str, str], sector: str | None) -> s
     others = sorted(
         (c for c in feed.c if c.key not in names.values()), key=lambda c: (c.name.upper(), c.name)
     )
-    _refuse_reserved([c.name for c in others])
     statement = sa.select(
         *(column[name].label(name) for name in FEED),
         *(_no_blank(c).label(c.name) if _is_text(c) else c for c in others),
@@ -248,17 +256,6 @@ def _colors(feed: FromClause, names: Mapping[str, str], sector: str | None) -> s
         wanted = sector.strip(BLANKS).translate(str.maketrans(LOWER, UPPER))
         statement = statement.where(plain(column["SECTOR"]) == wanted)
     return statement.cte("colors_read")
-
-
-def _refuse_reserved(names: Sequence[str]) -> None:
-    ours = {"COLOR_POSITION", "IS_PARENT", "PARENT_MESSAGE_ID", "CHILDREN_COUNT",
-            "CUSIP_CHANGED", "COPIES", "QUOTE_POSITION"}  # fmt: skip
-    taken = [name for name in names if name.upper() in ours]
-    if taken:
-        raise DataError(
-            f"The input already has the column {taken[0]!r}, which Run Colors adds.",
-            "Rank the original feed, not the result of an earlier run, or rename the column.",
-        )
 
 
 def plain(text: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -309,8 +306,7 @@ def _comparable(colors: FromClause) -> list[ColumnElement[Any]]:
     return [
         column
         for column in colors.c
-        if not isinstance(column.type, left_out)
-        and column.name not in ("CUSIP_CHANGED", "COPIES", "QUOTE_POSITION")
+        if not isinstance(column.type, left_out) and column.name not in INTERNAL
     ]
 
 

@@ -15,7 +15,8 @@ import polars.selectors as cs
 
 from workbench.errors import DataError, UsageError
 
-EXCEL_DIGITS = 15
+FLOAT_DIGITS = 15  # that a double, and so Excel, holds of any number
+SHOWN_DECIMALS = 6
 EXCEL_ROWS = 1_048_576
 
 
@@ -51,15 +52,17 @@ def table(
 
     labels = columns if isinstance(columns, Mapping) else {name: name for name in columns or ()}
     chosen = frame.select(list(labels)) if labels else frame
-    cut = _days(chosen.head(rows))
-    ids = [name for name in cut.columns if _is_id(name)]
-    shown = GT(cut.with_columns(cs.decimal().cast(pl.Float64)), id=_slug(caption))
+    numbers = chosen.select(cs.numeric()).columns
+    cut = _days(chosen.head(rows)).with_columns(
+        pl.when(cs.boolean()).then(pl.lit("yes")).otherwise(pl.lit("")).name.keep()
+    )
     shown = (
-        shown.tab_header(title=caption)
+        GT(cut.select(_for_formatting(column) for column in cut), id=_slug(caption))
+        .tab_header(title=caption)
         .cols_label({name: label for name, label in labels.items() if name != label})
-        .fmt_integer(columns=cs.integer() - cs.by_name(ids), sep_mark=",")
-        .fmt_integer(columns=cs.integer() & cs.by_name(ids), use_seps=False)
-        .fmt_number(columns=cs.decimal() | cs.float(), decimals=6, drop_trailing_zeros=True)
+        .cols_align(align="right", columns=numbers)
+        .fmt_integer(columns=cs.integer(), sep_mark=",")
+        .fmt_number(columns=cs.float(), decimals=SHOWN_DECIMALS, drop_trailing_zeros=True)
         .sub_missing(missing_text="–")
     )
     note = _note(chosen.height, rows, rest)
@@ -128,16 +131,24 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40] or "table"
 
 
-def _plain_decimals(frame: pl.DataFrame) -> pl.DataFrame:
-    text = cs.decimal().cast(pl.String)
-    whole = text.str.strip_chars_end("0").str.strip_chars_end(".")
-    return frame.with_columns(
-        pl.when(text.str.contains(".", literal=True)).then(whole).otherwise(text)
-    )
+def _for_formatting(column: pl.Series) -> pl.Series:
+    """Make text of numbers that the formatter, which counts in floats, would change."""
+    if column.dtype.is_integer() and (_is_id(column.name) or _digits(column) > FLOAT_DIGITS):
+        return column.cast(pl.String)
+    if column.dtype.is_decimal():
+        fits = (column.round(SHOWN_DECIMALS) == column) & (column.abs() < 10**8)
+        return column.cast(pl.Float64) if fits.all() else _plain(column)
+    return column
+
+
+def _plain(column: pl.Series) -> pl.Series:
+    """Write decimals in full, without trailing zeros."""
+    return column.cast(pl.String).str.replace(r"(\.\d*?)0+$", "$1").str.strip_suffix(".")
 
 
 def _write_csv(frame: pl.DataFrame, path: Path) -> None:
-    _plain_decimals(_days(frame)).write_csv(path)
+    days = _days(frame)
+    days.with_columns(_plain(column) for column in days.select(cs.decimal())).write_csv(path)
 
 
 def _write_excel(frame: pl.DataFrame, path: Path) -> None:
@@ -151,7 +162,7 @@ def _write_excel(frame: pl.DataFrame, path: Path) -> None:
     long = [
         column.name
         for column in frame.select(cs.integer())
-        if _is_id(column.name) or _digits(column) > EXCEL_DIGITS
+        if _is_id(column.name) or _digits(column) > FLOAT_DIGITS
     ]
     sheet = _days(frame).with_columns(pl.col(long).cast(pl.String))
     safe = {"strings_to_formulas": False, "strings_to_urls": False, "nan_inf_to_errors": True}

@@ -37,7 +37,7 @@ IDLE = 3  # seconds the server outlives its last user, so that runs in a row sha
 # Everything in this database can be generated again: durability would only cost time.
 SETTINGS = (
     "listen_addresses= port=5432 unix_socket_permissions=0700 fsync=off full_page_writes=off"
-    " synchronous_commit=off timezone=UTC log_timezone=UTC jit=off"
+    " timezone=UTC log_timezone=UTC jit=off"
 ).split()
 
 # The server stops with its last user. Exit handlers cannot see to that: they do not run in a
@@ -231,7 +231,8 @@ def _start(data: Path, programs: Path) -> Path:
     environment = _server_environment(data)
     for attempt in (1, 2, 3):
         try:
-            _run([*command, "-l", str(data / "server.log")], env=environment, **owner)
+            # The log by a relative name, because pg_ctl hands it to a shell that expands "$".
+            _run([*command, "-l", "server.log"], env=environment, cwd=data, **owner)
             break
         except subprocess.CalledProcessError:
             # A killed server's last children may hold its shared memory for a moment.
@@ -300,7 +301,7 @@ def _run(command: list[str], **options: Any) -> None:
     with tempfile.TemporaryFile("w+") as output:
         if "input" not in options:
             options["stdin"] = subprocess.DEVNULL
-        options |= {"stdout": subprocess.DEVNULL, "stderr": output, "text": True, "cwd": "/"}
+        options = {"cwd": "/", "stdout": subprocess.DEVNULL, "stderr": output, "text": True} | options
         code = subprocess.run(command, **options).returncode  # noqa: S603
         if code:
             output.seek(0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import polars as pl
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.sql import FromClause, Select
 
+from workbench.colors import match_columns
 from workbench.database import Database
 from workbench.errors import DataError, QueryError
 
@@ -68,7 +70,7 @@ def from_file(path: str | Path) -> Input:
         else:
             connection.register("raw", _read_excel(path).to_arrow())
     except duckdb.Error as error:
-        raise DataError(f"{path} cannot be read: {_first_line(error)}") from None
+        raise DataError(f"{path} cannot be read: {_said(error)}") from None
     return _duckdb_input(connection, path.name)
 
 
@@ -123,7 +125,10 @@ def _duckdb() -> duckdb.DuckDBPyConnection:
 def _duckdb_input(connection: duckdb.DuckDBPyConnection, label: str) -> Input:
     from workbench.feeds import typed_view
 
-    relation = typed_view(connection, label)
+    try:
+        relation = typed_view(connection, label)
+    except duckdb.Error as error:
+        raise DataError(f"{label} cannot be read: {_said(error)}") from None
     dialect = DuckDBDialect()
 
     def execute(statement: Select[Any]) -> pl.DataFrame:
@@ -134,19 +139,21 @@ def _duckdb_input(connection: duckdb.DuckDBPyConnection, label: str) -> Input:
             result = connection.sql(str(compiled), params=parameters)
             return pl.DataFrame(result.to_arrow_table())
         except duckdb.Error as error:
-            raise QueryError(f"The statement failed on {label}: {_first_line(error)}") from None
+            raise QueryError(f"The statement failed on {label}: {_said(error)}") from None
 
     return Input(label, "duckdb", relation, execute)
 
 
 def _register_csv(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     header, delimiter = _csv_header(path)
-    repeated = [name for name in header if header.count(name) > 1]
-    if repeated:
-        raise DataError(f"{path} has the column {repeated[0]!r} twice.", "Rename one of them.")
+    if not any(header):
+        raise DataError(f"{path} has no header: its first line is empty.")
+    match_columns(header, path.name)
+    # Nothing is guessed from the values: a column of ids is not a number until we say so.
     connection.read_csv(
-        str(path), sep=delimiter, quotechar='"', escapechar='"', header=True, all_varchar=True,
-        skiprows=0, na_values="", encoding="utf-8",
+        str(path), sep=delimiter, quotechar='"', escapechar='"', header=True, skiprows=0,
+        columns=dict.fromkeys(header, "VARCHAR"), auto_detect=False, na_values="",
+        encoding="utf-8",
     ).create_view("raw")  # fmt: skip
 
 
@@ -171,7 +178,7 @@ def _read_excel(path: Path) -> pl.DataFrame:
     except (fastexcel.FastExcelError, ValueError) as error:
         raise DataError(
             f"{path} is not an Excel workbook that can be read.",
-            f"The reader says: {_first_line(error)}",
+            f"The reader says: {_said(error)}",
         ) from None
 
 
@@ -180,6 +187,8 @@ def _without_null_columns(data: pl.DataFrame) -> pl.DataFrame:
     return data.cast({pl.Null: pl.String})
 
 
-def _first_line(error: Exception) -> str:
-    lines: Sequence[str] = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+def _said(error: Exception) -> str:
+    """Join the first lines of a message up to its end of sentence, without DuckDB's category."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = " ".join(line for line in lines[:3] if line and not line.startswith("LINE "))
+    return re.sub(r"^[A-Z][A-Za-z ]+ Error: ", "", said) or type(error).__name__

@@ -15,8 +15,6 @@ from workbench import colors, engines
 from workbench.database import Database, connect
 from workbench.errors import DataError, UsageError
 
-INTERNAL = ("CUSIP_CHANGED", "COPIES")
-
 
 @dataclass(frozen=True, repr=False)
 class RankedColors:
@@ -109,9 +107,11 @@ def run_colors(
         label=opened.label,
         engine=opened.engine,
         order=tuple(order),
-        colors=ranked.drop(INTERNAL).with_columns(pl.col("IS_PARENT").cast(pl.Boolean)),
+        colors=ranked.drop("CUSIP_CHANGED", "COPIES").with_columns(
+            pl.col("IS_PARENT").cast(pl.Boolean)
+        ),
         without_cusip=rows.filter(pl.col("CUSIP").is_null()).drop(
-            *INTERNAL, "COLOR_POSITION", "IS_PARENT", "PARENT_MESSAGE_ID", "CHILDREN_COUNT"
+            "CUSIP_CHANGED", "COPIES", *colors.ADDED
         ),
         quote=tuple(colors.quote_columns(opened.relation, opened.label)),
         cleaned_cusips=int(ranked["CUSIP_CHANGED"].sum()),

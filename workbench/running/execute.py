@@ -15,8 +15,10 @@ from typing import Any
 
 import nbformat
 import papermill
+from jupyter_core.paths import jupyter_runtime_dir
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
 
 from workbench import records
 from workbench.errors import WorkbenchError
@@ -76,6 +78,7 @@ def _execute(
                 parameters=dict(spec.given),
                 progress_bar={"file": sys.stderr, "leave": False} if progress else False,
                 start_timeout=START_LIMIT,
+                config=_private_transport(),
             )
         except PapermillExecutionError:
             pass
@@ -85,6 +88,20 @@ def _execute(
             failure = f"The kernel could not run the notebook: {error}"
     notebook = read_notebook(saved) if saved.exists() else read_notebook(spec.notebook)
     return _without_marks(notebook), failure
+
+
+def _private_transport() -> Config:
+    """Talk to the kernel over sockets in the user's own runtime folder, where there are any.
+
+    The default is TCP on loopback, which every account of the machine can listen to.
+    """
+    kernels = {"transport": "ipc"} if _fits_socket(jupyter_runtime_dir()) else {}
+    return Config({"KernelManager": kernels})
+
+
+def _fits_socket(folder: str) -> bool:
+    # A socket's path has about 104 bytes, of which "/kernel-<uuid>-ipc-1" takes 54.
+    return os.name == "posix" and len(os.fsencode(folder)) <= 48
 
 
 @contextmanager

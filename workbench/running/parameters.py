@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -43,10 +44,17 @@ class Parameter:
 
     def parse(self, text: str) -> Any:
         """Read a value from the command line: as YAML where that fits, else as the text it is."""
-        try:
-            return self._adapter().validate_python(yaml.safe_load(text), strict=True)
-        except (ValidationError, yaml.YAMLError):
-            return self.check(text)
+        for read in (json.loads, yaml.safe_load, str):
+            try:
+                value = read(text)
+            except (ValueError, yaml.YAMLError):
+                continue
+            if not isinstance(value, str) or read is str:
+                try:
+                    return self.check(value)
+                except UsageError:
+                    continue
+        return self.check(text)
 
     def _adapter(self) -> TypeAdapter[Any]:
         try:

@@ -75,9 +75,10 @@ def find_notebook(name: str) -> Path:
 def read_notebook(path: Path) -> nbformat.NotebookNode:
     """Read a notebook file; raises UsageError when it is not one."""
     try:
-        return nbformat.read(path, as_version=4)
-    except (OSError, ValueError, AttributeError, KeyError, nbformat.ValidationError):
+        notebook: nbformat.NotebookNode = nbformat.read(path, as_version=4)
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, nbformat.ValidationError):
         raise UsageError(f"{path} is not a Jupyter notebook.") from None
+    return notebook
 
 
 def read_values(path: Path) -> dict[str, Any]:
