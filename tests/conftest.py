@@ -15,6 +15,12 @@ BIN = Path(sys.executable).parent
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def pytest_configure() -> None:
+    # A demo source of the tests' own, so that nobody's `workbench demo --rows` changes what the
+    # notebooks show; kernels and commands started by tests inherit it.
+    os.environ.setdefault("WORKBENCH_CACHE", str(ROOT / ".pytest_cache" / "demo"))
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder with a blank in its name, as the current one, outside any project."""

@@ -21,8 +21,18 @@ for name, frame in marketpulse.generate(3000).items():
 print(digest.hexdigest())
 """
 RANKS = {
-    "TRADE CONFIRM": 1, "BWIC COVER": 2, "BWIC REO": 3, "MARKET": 3, "BUYER": 3, "BID": 3,
-    "COLOR": 3, "DNT": 3, "DNT BEST": 3, "OFFER": 4, "BWIC TALK": 5, "VALUATION": 6,
+    "TRADE CONFIRM": 1,
+    "BWIC COVER": 2,
+    "BWIC REO": 3,
+    "MARKET": 3,
+    "BUYER": 3,
+    "BID": 3,
+    "COLOR": 3,
+    "DNT": 3,
+    "DNT BEST": 3,
+    "OFFER": 4,
+    "BWIC TALK": 5,
+    "VALUATION": 6,
 }
 DERIVED = {"color_id", "cov_price", "percent_diff", "price_diff", "diff_status"}
 

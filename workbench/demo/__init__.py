@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import NullPool, create_engine, func, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.schema import CreateSchema, DropSchema
 
@@ -74,6 +74,16 @@ def refresh(url: URL, rows: int | None = None) -> dict[str, int]:
             hint="Close what still reads the old ones (an open notebook, say) and try again.",
         ) from error
     return counts
+
+
+def row_counts(url: URL) -> dict[str, int]:
+    """Count the rows of each `schema.table` there is."""
+    tables = [table for sample in SCHEMAS.values() for table in sample.METADATA.sorted_tables]
+    with create_engine(url, poolclass=NullPool).connect() as connection:
+        return {
+            table.fullname: connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in tables
+        }
 
 
 def fingerprint() -> str:

@@ -488,7 +488,7 @@ def _frame(table: str, rows: list[tuple[Any, ...]]) -> pl.DataFrame:
     for column in METADATA.tables[f"marketpulse.{table}"].columns:
         kind = column.type
         if isinstance(kind, Numeric):
-            schema[column.name] = pl.Decimal(kind.precision or 38, kind.scale)
+            schema[column.name] = pl.Decimal(kind.precision or 38, kind.scale or 0)
         else:
             schema[column.name] = kinds[type(kind)]
     return pl.DataFrame(rows, schema=schema, orient="row")

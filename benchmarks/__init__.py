@@ -1,0 +1,1 @@
+"""What it costs, measured on this machine against what people use today."""

@@ -1,0 +1,218 @@
+"""The installed command, in a subprocess: run folders, exit codes, and one sentence for errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import feeds
+import nbformat
+import openpyxl
+import polars as pl
+import pytest
+from conftest import BIN, ROOT, Command
+
+RUN_COLORS = str(ROOT / "notebooks" / "run_colors.ipynb")
+
+
+def runs_in(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if not p.is_symlink() and p.is_dir())
+
+
+def make_notebook(path: Path, *sources: str, parameters: str = "x: int = 1") -> Path:
+    cells = [nbformat.v4.new_markdown_cell("# A small notebook\n\nFor a test.")]
+    cells.append(nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
+    cells += [nbformat.v4.new_code_cell(source) for source in sources]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
+    return path
+
+
+def test_a_run_leaves_a_whole_folder(project: Path, workbench: Command) -> None:
+    path = feeds.write_xlsx(feeds.feed(300), project / "a feed.xlsx")
+    for _ in range(2):
+        done = workbench("run", RUN_COLORS, "-p", "input", path.name, "--json", cwd=project)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+    content = json.loads(done.stdout)
+    folder = project / "reports" / "run_colors" / content["run_id"]
+    assert json.loads((folder / "run.json").read_text()) == content
+    assert (content["status"], content["error"], content["sources"]) == ("passed", None, [])
+    assert content["parameters"]["input"] == "a feed.xlsx"
+    assert content["parameters"]["deduplicate"] is False
+    assert content["peak_memory"] > 10**7
+
+    latest = project / "reports" / "run_colors" / "latest"
+    assert latest.resolve() == folder
+    assert len(runs_in(latest.parent)) == 2
+    assert not list(latest.parent.glob(".*"))
+    index = (project / "reports" / "index.html").read_text()
+    assert all(run.name in index for run in runs_in(latest.parent))
+
+    colors = pl.read_parquet(folder / "data" / "colors.parquet")
+    figures = {figure["name"]: figure for figure in content["figures"]}
+    assert figures["parents"]["value"] == colors["CUSIP"].n_unique()
+    assert figures["parents"]["previous"] == figures["parents"]["value"]
+    assert figures["children"]["value"] == 300 - colors["CUSIP"].n_unique()
+    sheet = openpyxl.load_workbook(folder / "data" / "colors.xlsx").active
+    assert sheet["A2"].value == str(colors["MESSAGE_ID"][0])
+    assert pl.read_csv(folder / "data" / "colors.csv").height == 300
+
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    assert len(report.encode()) < 300_000
+    assert "<script" not in report
+    for name in ("report.html", "notebook.ipynb", "run.json"):
+        assert str(project) not in (folder / name).read_text(encoding="utf-8"), name
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("missing.csv", None, "The file missing.csv does not exist."),
+        ("folder.csv", "/", "folder.csv is a directory"),
+        ("empty.csv", "", "The file empty.csv is empty."),
+        ("text.csv", "MESSAGE_ID,CUSIP,PX,RANK,DATE\n1,A,about par,3,2026-01-09\n",
+         "column PX holds 'about par' in row 1"),
+        ("lacking.csv", "CUSIP,PRICE\nA,1\n", "Found there: CUSIP, PRICE"),
+        ("marketpulse.colours", None, "Did you mean 'marketpulse.colors'?"),
+    ],
+)  # fmt: skip
+def test_input_that_cannot_be_read_ends_in_a_truthful_report(
+    project: Path, workbench: Command, name: str, content: str | None, says: str
+) -> None:
+    if content == "/":
+        (project / name).mkdir()
+    elif content is not None:
+        (project / name).write_text(content)
+    done = workbench("run", RUN_COLORS, "-p", "input", name, cwd=project)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: run_colors failed: ")
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    [folder] = runs_in(project / "reports" / "run_colors")
+    assert list((folder / "data").iterdir()) == []
+    result = json.loads((folder / "run.json").read_text())
+    assert (result["status"], result["error"]["cell"]) == ("error", 3)
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    assert "failed" in report.lower()
+    assert "not run" in report.lower()
+
+
+@pytest.mark.parametrize(
+    ("toml", "source", "says"),
+    [
+        ("", "nowhere", "Unknown source 'nowhere'"),
+        ('[sources.down]\nurl = "postgresql+psycopg://127.0.0.1:9/x"', "down",
+         "Source 'down' cannot be reached at 127.0.0.1:9"),
+        ('[sources.w]\nurl = "postgresql+psycopg://u:hunter2@127.0.0.1/x"', "w",
+         "the URL contains a password"),
+    ],
+)  # fmt: skip
+def test_a_source_that_cannot_be_used(
+    project: Path, workbench: Command, toml: str, source: str, says: str
+) -> None:
+    (project / "workbench.toml").write_text(toml + "\n")
+    done = workbench("run", RUN_COLORS, "-p", "source", source, cwd=project)
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    written = [p for p in project.rglob("*") if p.is_file() and p.name != "workbench.toml"]
+    assert not any(b"hunter2" in path.read_bytes() for path in written)
+    assert "hunter2" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["run"], "Missing argument 'NOTEBOOK'"),
+        (["run", "run_colours"], "Did you mean 'run_colors'?"),
+        (["run", "run_colors", "-p", "sectr", "x"], "Did you mean 'sector'?"),
+        (["run", "run_colors", "-p", "deduplicate", "maybe"], "expects bool"),
+        (["run", "run_colors", "-p", "order", "rank asc"], "expects list[str]"),
+        (["run", "run_colors", "-f", "no.yaml"], "no.yaml does not exist"),
+        (["run", "README.md"], "README.md is not a notebook"),
+        (["run", "notebooks"], "notebooks is a directory"),
+        (["demo", "--rows", "0"], "0 is not in the range"),
+        (["dance"], "No such command 'dance'"),
+    ],
+)
+def test_a_wrong_request_exits_2_and_starts_nothing(
+    tmp_path: Path, workbench: Command, words: list[str], says: str
+) -> None:
+    output = ["--output", str(tmp_path / "out")] if words[0] == "run" else []
+    done = workbench(*words, *output)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_folder_that_cannot_be_written(project: Path, workbench: Command) -> None:
+    notebook = make_notebook(project / "small.ipynb", "1")
+    (project / "taken").write_text("a file")
+    done = workbench("run", str(notebook), "--output", "taken", cwd=project)
+    assert done.returncode == 1
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (project / "taken").read_text() == "a file"
+
+
+def test_a_cell_that_raises_is_shown_with_what_did_not_run(
+    project: Path, workbench: Command
+) -> None:
+    notebook = make_notebook(project / "odd {name} %s.ipynb", "print(x)", "1 / 0", "print('late')")
+    done = workbench("run", notebook.name, "-p", "x", "41", cwd=project)
+    assert done.returncode == 1
+    assert "division by zero" in done.stderr
+    [folder] = runs_in(project / "reports" / "odd {name} %s")
+    result = json.loads((folder / "run.json").read_text())
+    assert result["error"]["name"] == "ZeroDivisionError"
+    executed = nbformat.read(folder / "notebook.ipynb", as_version=4)
+    assert executed.cells[result["error"]["cell"]].source == "1 / 0"
+    assert [c.execution_count for c in executed.cells if c.cell_type == "code"][-1] is None
+    assert result["parameters"] == {"x": 41}
+
+
+def test_a_kernel_that_dies_is_no_success(project: Path, workbench: Command) -> None:
+    notebook = make_notebook(project / "dies.ipynb", "import os; os._exit(1)", "print('late')")
+    done = workbench("run", notebook.name, cwd=project)
+    assert done.returncode == 1
+    assert "kernel died" in done.stderr
+    [folder] = runs_in(project / "reports" / "dies")
+    assert json.loads((folder / "run.json").read_text())["status"] == "error"
+
+
+def test_ctrl_c_leaves_no_half_a_run(project: Path) -> None:
+    notebook = make_notebook(
+        project / "waits.ipynb",
+        "import pathlib, time; pathlib.Path('started').touch()\nwhile True: time.sleep(0.1)",
+    )
+    process = subprocess.Popen(
+        [str(BIN / "workbench"), "run", notebook.name],
+        cwd=project, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    while not (project / "started").exists():
+        assert process.poll() is None
+        os.sched_yield()
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr.endswith("cancelled\n")
+    assert list((project / "reports" / "waits").iterdir()) == []
+
+
+def test_help_shows_examples(workbench: Command) -> None:
+    for words in (["run"], ["demo"]):
+        done = workbench(*words, "--help")
+        assert done.returncode == 0
+        assert "Examples:" in done.stdout
+
+
+def test_demo_counts_its_rows(workbench: Command) -> None:
+    counts = json.loads(workbench("demo", "--json").stdout)
+    assert counts["marketpulse.colors"] > 0
+    assert set(counts) >= {"marketpulse.securities", "marketpulse.dealers"}

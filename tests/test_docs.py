@@ -1,0 +1,110 @@
+"""What the documentation shows is executed, as it stands there."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import polars as pl
+import pytest
+from conftest import ROOT
+
+from workbench import run_colors
+from workbench.settings import Source
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [line for block in blocks(README, "sh") for line in block.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with this environment as its own."""
+    folder = tmp_path_factory.mktemp("docs") / "a checkout"
+    left_out = shutil.ignore_patterns(".venv", ".git", "reports", "data", ".*_cache", "__pycache__")
+    shutil.copytree(ROOT, folder, ignore=left_out)
+    (folder / ".venv").symlink_to(sys.prefix)
+    return folder
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_the_readme_works(checkout: Path, command: str) -> None:
+    if command == "make test":
+        # These very tests: what can be asked from within is that the target calls pytest.
+        command = "make --dry-run test"
+    done = subprocess.run(
+        command, shell=True, cwd=checkout, capture_output=True, text=True, timeout=180,
+        env={name: value for name, value in os.environ.items() if name != "MAKEFLAGS"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    if command == "make demo":
+        assert (checkout / "reports" / "run_colors" / "latest" / "report.html").exists()
+    if command.startswith("make --dry-run"):
+        assert "pytest" in done.stdout
+
+
+def test_the_readme_names_every_make_target() -> None:
+    targets = re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    for target in set(targets) - {"help"}:
+        assert f"`make {target}`" in README, target
+
+
+def test_the_python_of_the_readme_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    for code in blocks(README, "python"):
+        (tmp_path / "readme.py").write_text(code)
+        runpy.run_path(str(tmp_path / "readme.py"))
+    assert "parents" in capsys.readouterr().out
+
+
+def test_the_sources_of_the_readme_are_valid() -> None:
+    for text in blocks(README, "toml"):
+        for source in tomllib.loads(text)["sources"].values():
+            assert Source.model_validate(source).url
+
+
+def test_the_links_of_the_documentation_lead_somewhere() -> None:
+    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        links = re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text(encoding="utf-8"))
+        for link in links:
+            assert (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+def test_the_ten_rows_of_the_rules_rank_as_told(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "run_colors.md").read_text(encoding="utf-8")
+    [feed] = blocks(text, "csv")
+    (tmp_path / "ten.csv").write_text(feed)
+    assert len(list(csv.reader(feed.splitlines()))) == 1 + 10
+    header, *told = [
+        [cell.strip() for cell in line.strip("|\n").split("|")]
+        for line in text.split("## Ten rows")[1].splitlines()
+        if line.startswith("|") and not line.startswith("|---")
+    ]
+    ranked = run_colors(tmp_path / "ten.csv")
+    found = [
+        [
+            ""
+            if row[name] is None
+            else f"{row[name]:g}"
+            if name == "PERCENT_DIFF"
+            else str(row[name])
+            for name in header
+        ]
+        for row in ranked.colors.with_columns(pl.col("PERCENT_DIFF").cast(float)).to_dicts()
+    ]
+    assert found == told
+    assert ranked.without_cusip["MESSAGE_ID"].to_list() == [25]
