@@ -6,9 +6,10 @@ import logging
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
-from types import TracebackType
 from typing import Any, Self
 
 import polars as pl
@@ -48,12 +49,7 @@ class Database:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *failure: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -147,8 +143,22 @@ class Database:
             statement = single_select(statement)
         return sa.text(statement)
 
-    def _failures(self, what: str) -> _Failures:
-        return _Failures(self.name, self.engine.url, what)
+    @contextmanager
+    def _failures(self, what: str) -> Iterator[None]:
+        """Turn what SQLAlchemy and the drivers raise into one sentence of ours."""
+        try:
+            yield
+        except exc.SQLAlchemyError as error:
+            lines = str(getattr(error, "orig", None) or error).splitlines()
+            reason = next((line.strip() for line in lines if line.strip()), type(error).__name__)
+            if not isinstance(error, exc.DBAPIError) or error.statement is not None:
+                raise QueryError(f"{what} failed on source {self.name!r}: {reason}") from None
+            place = ":".join(str(p) for p in (self.engine.url.host, self.engine.url.port) if p)
+            raise ConnectionFailed(
+                f"Source {self.name!r} cannot be reached{f' at {place}' if place else ''}: "
+                f"{reason}",
+                "Check that the server runs and that host, port and credentials are right.",
+            ) from None
 
     def _unknown_table(
         self, name: str, schema: str, names: list[str], inspector: sa.Inspector
@@ -252,44 +262,6 @@ def _application_name() -> str:
     notebook = os.environ.get("WORKBENCH_NOTEBOOK", "")
     run = os.environ.get("WORKBENCH_RUN_ID", "")
     return " ".join(part for part in ("workbench", notebook, run) if part)[:63]
-
-
-class _Failures:
-    """Turns what SQLAlchemy and the drivers raise into one sentence of ours."""
-
-    def __init__(self, source: str, url: URL, what: str) -> None:
-        self.source = source
-        self.url = url
-        self.what = what
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if not isinstance(error, exc.SQLAlchemyError):
-            return
-        reason = _first_sentence(error)
-        connected = isinstance(error, exc.DBAPIError) and error.statement is not None
-        if connected or not isinstance(error, exc.DBAPIError):
-            raise QueryError(f"{self.what} failed on source {self.source!r}: {reason}") from None
-        place = f"{self.url.host}:{self.url.port}" if self.url.port else self.url.host
-        raise ConnectionFailed(
-            f"Source {self.source!r} cannot be reached"
-            + (f" at {place}" if place else "")
-            + f": {reason}",
-            "Check that the server runs and that host, port and credentials are right.",
-        ) from None
-
-
-def _first_sentence(error: exc.SQLAlchemyError) -> str:
-    cause = getattr(error, "orig", None) or error
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    return lines[0] if lines else type(cause).__name__
 
 
 def _match(name: str | None, names: list[str]) -> str | None:

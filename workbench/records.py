@@ -45,7 +45,7 @@ def publish(mime: str, content: dict[str, Any], text: str) -> None:
     if in_notebook():
         from IPython.display import display
 
-        display({mime: content, "text/plain": text}, raw=True)  # type: ignore[no-untyped-call]
+        display({mime: content, "text/plain": text}, raw=True)
 
 
 def in_notebook() -> bool:
