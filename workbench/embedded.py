@@ -229,16 +229,19 @@ def _start(data: Path, programs: Path) -> Path:
     if not (data / "PG_VERSION").exists():
         _initialise(data, programs, owner)
     folder = _choose_socket_folder(data, owner)
+    # Left by a killed server, and believed when its number is a zombie's. We hold the lock.
+    for name in (".s.PGSQL.5432", ".s.PGSQL.5432.lock"):
+        (folder / name).unlink(missing_ok=True)
     command = [str(programs / "pg_ctl"), "start", "-w", "-s", "-t", str(START_LIMIT), "-o"]
     command += [f"-k {shlex.quote(str(folder))}", "-l", "server.log"]
-    for attempt in (1, 2, 3):
+    for attempt in range(1, 11):
         try:
             # The log by a relative name, because pg_ctl hands it to a shell that expands "$".
             _run(command, env=_server_environment(data), cwd=data, **owner)
             break
         except subprocess.CalledProcessError:
             # A killed server's last children may hold its shared memory for a moment.
-            if attempt == 3:
+            if attempt == 10:
                 raise
             time.sleep(0.5)
     return folder

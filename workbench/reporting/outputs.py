@@ -44,7 +44,7 @@ def stream(name: str, text: str) -> Markup:
     if not text.strip():
         return Markup()
     # A progress bar overwrites its line again and again: the last state is what one saw.
-    text = re.sub(r"[^\n]*\r(?=[^\n\r])", "", text).replace("\r", "")
+    text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
     if name == "stderr":
         return Markup('<div class="stderr"><span>stderr</span>{}</div>').format(block(text))
     return block(text)
@@ -94,7 +94,7 @@ def _one(output: Output, outline: Outline) -> Markup:
 
 def _svg(mime: str, output: Output, outline: Outline) -> Markup:
     text = text_of(output["data"][mime])
-    root = re.search(r"<svg\b[^>]*>", text)
+    root = re.search(r"<svg\b[^<>]*>", text)
     if root is None:
         return Markup()
     width, height = (_pixels(root[0], side) for side in ("width", "height"))
