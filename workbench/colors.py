@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ColumnElement, FromClause, Select
 from sqlalchemy.sql.elements import UnaryExpression
 
+from workbench.dialects import BinaryText, PercentOf, plain
 from workbench.errors import DataError, UsageError
 
 PRICE = sa.Numeric(28, 10)
@@ -49,57 +49,6 @@ SIGNIFICANT_PERCENT = 2
 SIGNIFICANT_PERCENT_OF_SECTOR: Mapping[str, int] = {"US_Equity_2.0": 5, "US_MM_Equity_2.0": 5}
 
 DEFAULT_ORDER = ("rank asc", "date desc", "price desc")
-BLANKS = " \t\r\n\v\f\N{NO-BREAK SPACE}"
-LOWER, UPPER = "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-
-class BinaryText(sa.sql.functions.GenericFunction[str]):
-    """A text ordered by its bytes, whatever the session's language."""
-
-    type = sa.String()
-    inherit_cache = True
-    name = "binary_text"
-
-
-@compiles(BinaryText)
-def _as_it_is(element: BinaryText, compiler: Any, **options: Any) -> str:
-    return str(compiler.process(element.clauses, **options))
-
-
-@compiles(BinaryText, "postgresql")
-def _collate_c(element: BinaryText, compiler: Any, **options: Any) -> str:
-    return f'({compiler.process(element.clauses, **options)}) COLLATE "C"'
-
-
-@compiles(BinaryText, "oracle")
-def _nls_binary(element: BinaryText, compiler: Any, **options: Any) -> str:
-    return f"NLSSORT({compiler.process(element.clauses, **options)}, 'NLS_SORT=BINARY')"
-
-
-class PercentOf(sa.sql.functions.GenericFunction[Any]):
-    """|difference| / base x 100 rounded half away from zero to two decimals, exactly."""
-
-    type = sa.Numeric(28, 2)
-    inherit_cache = True
-    name = "percent_of"
-
-
-@compiles(PercentOf)
-def _divide_numeric(element: PercentOf, compiler: Any, **options: Any) -> str:
-    part, base = (compiler.process(clause, **options) for clause in element.clauses)
-    return f"CAST(ROUND(ABS({part}) * 100 / NULLIF({base}, 0), 2) AS NUMERIC(28, 2))"
-
-
-@compiles(PercentOf, "duckdb")
-def _divide_whole(element: PercentOf, compiler: Any, **options: Any) -> str:
-    # DuckDB divides decimals as doubles; whole numbers of 10^-10 keep a tie a tie.
-    part, base = (
-        f"CAST(ABS({compiler.process(clause, **options)}) * 10000000000 AS HUGEINT)"
-        for clause in element.clauses
-    )
-    sign = f"CAST(SIGN({compiler.process(list(element.clauses)[1], **options)}) AS HUGEINT)"
-    rounded = f"({sign} * ((20000 * {part} + {base}) // NULLIF(2 * {base}, 0)))"
-    return f"CAST(CAST({rounded} AS DECIMAL(26, 0)) * 0.01::DECIMAL(2, 2) AS DECIMAL(28, 2))"
 
 
 def match_columns(names: Sequence[str], place: str) -> dict[str, str]:
@@ -232,7 +181,7 @@ def _colors(feed: FromClause, names: Mapping[str, str], sector: str | None) -> s
     """Give every feed column its name and type, derive what the input lacks."""
     column = {name: _typed(name, feed.c[found]) for name, found in names.items()}
     for name in FEED:
-        column.setdefault(name, sa.cast(sa.null(), _type_of(name)))
+        column.setdefault(name, sa.cast(sa.null(), type_of(name)))
     raw_cusip = column["CUSIP"]
     column["CUSIP"] = _no_blank(plain(raw_cusip))
     rank = sa.func.coalesce(column["RANK"], _rank_of(column["BIAS"]))
@@ -253,15 +202,8 @@ def _colors(feed: FromClause, names: Mapping[str, str], sector: str | None) -> s
         sa.case((raw_cusip != column["CUSIP"], 1), else_=0).label("CUSIP_CHANGED"),
     )
     if sector is not None:
-        wanted = sector.strip(BLANKS).translate(str.maketrans(LOWER, UPPER))
-        statement = statement.where(plain(column["SECTOR"]) == wanted)
+        statement = statement.where(plain(column["SECTOR"]) == plain(sa.literal(sector)))
     return statement.cte("colors_read")
-
-
-def plain(text: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Trim blanks and upper-case a to z: the same in every database and language."""
-    trimmed = sa.func.ltrim(sa.func.rtrim(text, BLANKS), BLANKS)
-    return sa.func.translate(trimmed, LOWER, UPPER, type_=sa.String())
 
 
 def _no_blank(text: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -279,7 +221,8 @@ def _status_of(percent: ColumnElement[Any], sector: ColumnElement[Any]) -> Colum
     )
 
 
-def _type_of(name: str) -> sa.types.TypeEngine[Any]:
+def type_of(name: str) -> sa.types.TypeEngine[Any]:
+    """Give the type in which a feed column is ranked."""
     if name in TEXTS:
         return sa.String(4000)
     if name in MOMENTS:
@@ -293,7 +236,7 @@ def _typed(name: str, column: ColumnElement[Any]) -> ColumnElement[Any]:
     if name in WHOLE and isinstance(column.type, sa.Numeric) and column.type.scale != 0:
         # A rank of 2.5 is dirt, and rounding it would hide that.
         return sa.cast(column, PRICE)
-    return sa.cast(column, _type_of(name))
+    return sa.cast(column, type_of(name))
 
 
 def _is_text(column: ColumnElement[Any]) -> bool:

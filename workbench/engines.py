@@ -11,24 +11,14 @@ from typing import Any
 
 import duckdb
 import polars as pl
-from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.sql import FromClause, Select
 
 from workbench.colors import match_columns
 from workbench.database import Database
+from workbench.dialects import DuckDBDialect
 from workbench.errors import DataError, QueryError
 
 FILE_SUFFIXES = (".parquet", ".csv", ".xlsx", ".xlsm", ".xls", ".xlsb")
-
-
-class DuckDBDialect(PGDialect):
-    """PostgreSQL's SQL as native DuckDB takes it: numbered parameters, binary text order."""
-
-    name = "duckdb"
-    supports_statement_cache = False
-
-    def __init__(self) -> None:
-        super().__init__(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)

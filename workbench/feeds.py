@@ -13,7 +13,8 @@ import duckdb
 import sqlalchemy as sa
 from sqlalchemy.sql import TableClause
 
-from workbench.colors import BLANKS, MOMENTS, PRICE, TEXTS, WHOLE, match_columns
+from workbench.colors import MOMENTS, TEXTS, WHOLE, match_columns, type_of
+from workbench.dialects import BLANKS
 from workbench.errors import DataError
 
 FLOATS = ("DOUBLE", "FLOAT")
@@ -48,7 +49,7 @@ def typed_view(connection: duckdb.DuckDBPyConnection, label: str) -> TableClause
     connection.execute(f"CREATE VIEW feed AS SELECT {', '.join(columns)} FROM raw")  # noqa: S608
     return sa.table(
         "feed",
-        *(sa.column(reading.name, _sql_type(reading.name)) for reading in readings),
+        *(sa.column(reading.name, type_of(reading.name)) for reading in readings),
         *(sa.column(name, _other_type(types[name])) for name in others),
     )
 
@@ -135,14 +136,6 @@ def _first_bad(connection: duckdb.DuckDBPyConnection, reading: _Reading) -> tupl
 
 def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-def _sql_type(name: str) -> sa.types.TypeEngine[Any]:
-    if name in TEXTS:
-        return sa.String()
-    if name in MOMENTS:
-        return sa.TIMESTAMP()
-    return sa.BigInteger() if name in WHOLE else PRICE
 
 
 def _other_type(kind: str) -> sa.types.TypeEngine[Any]:

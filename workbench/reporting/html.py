@@ -29,7 +29,7 @@ def render(notebook: nbformat.NotebookNode, run: Mapping[str, Any]) -> str:
     view = _view(text.inert_tree(notebook), text.inert_tree(run))
     page, _ = _exporter().from_notebook_node(notebook, resources={"report": view})
     # Once more over the whole: character references inside foreign HTML were resolved since.
-    return text.inert(page)
+    return text.inert(page).replace("\r", "\n")
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def write_index(root: Path) -> Path:
         best=sorted(best.items(), key=lambda item: item[0].casefold()),
     )
     target = root / "index.html"
-    _replace(target, text.inert(page))
+    _replace(target, text.inert(page).replace("\r", "\n"))
     return target
 
 

@@ -9,6 +9,8 @@ from typing import Final
 
 import nh3
 from bs4 import BeautifulSoup, Tag
+from bs4.dammit import EntitySubstitution
+from bs4.formatter import HTMLFormatter
 from markupsafe import Markup
 from mistune import HTMLRenderer
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
@@ -122,6 +124,8 @@ class Outline:
                 self.headings.append(Heading(level, text, str(tag["id"])))
 
 
+# As "minimal", but void elements are written the HTML way, which is also shorter.
+_FORMATTER: Final = HTMLFormatter(EntitySubstitution.substitute_xml, void_element_close_prefix="")
 _PORTRAIT_COLUMNS: Final = 10
 _HEADINGS: Final = ["h1", "h2", "h3", "h4", "h5", "h6"]
 
@@ -143,7 +147,7 @@ def sanitise(html: str, outline: Outline, *, listed: bool = False) -> Markup:
             outline.place(tag, listed)
         elif not tag.find_parent("table"):
             _fit_table(soup, tag, outline.last_text)
-    text = soup.decode(formatter="minimal")
+    text = soup.decode(formatter=_FORMATTER)
     return Markup(text) if _visible(text) else Markup()  # noqa: S704
 
 

@@ -1,0 +1,78 @@
+"""The few things that engines say differently, so that a statement is written once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql import ColumnElement
+
+BLANKS = " \t\r\n\v\f\N{NO-BREAK SPACE}"
+LOWER, UPPER = "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+class DuckDBDialect(PGDialect):
+    """PostgreSQL's SQL as native DuckDB takes it: numbered parameters, binary text order."""
+
+    name = "duckdb"
+    supports_statement_cache = False
+
+    def __init__(self) -> None:
+        super().__init__(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+
+
+class BinaryText(sa.sql.functions.GenericFunction[str]):
+    """A text ordered by its bytes, whatever the session's language."""
+
+    type = sa.String()
+    inherit_cache = True
+    name = "binary_text"
+
+
+@compiles(BinaryText)
+def _as_it_is(element: BinaryText, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(element.clauses, **options))
+
+
+@compiles(BinaryText, "postgresql")
+def _collate_c(element: BinaryText, compiler: Any, **options: Any) -> str:
+    return f'({compiler.process(element.clauses, **options)}) COLLATE "C"'
+
+
+@compiles(BinaryText, "oracle")
+def _nls_binary(element: BinaryText, compiler: Any, **options: Any) -> str:
+    return f"NLSSORT({compiler.process(element.clauses, **options)}, 'NLS_SORT=BINARY')"
+
+
+class PercentOf(sa.sql.functions.GenericFunction[Any]):
+    """|difference| / base x 100 rounded half away from zero to two decimals, exactly."""
+
+    type = sa.Numeric(28, 2)
+    inherit_cache = True
+    name = "percent_of"
+
+
+@compiles(PercentOf)
+def _divide_numeric(element: PercentOf, compiler: Any, **options: Any) -> str:
+    part, base = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"CAST(ROUND(ABS({part}) * 100 / NULLIF({base}, 0), 2) AS NUMERIC(28, 2))"
+
+
+@compiles(PercentOf, "duckdb")
+def _divide_whole(element: PercentOf, compiler: Any, **options: Any) -> str:
+    # DuckDB divides decimals as doubles; whole numbers of 10^-10 keep a tie a tie.
+    part, base = (
+        f"CAST(ABS({compiler.process(clause, **options)}) * 10000000000 AS HUGEINT)"
+        for clause in element.clauses
+    )
+    sign = f"CAST(SIGN({compiler.process(list(element.clauses)[1], **options)}) AS HUGEINT)"
+    rounded = f"({sign} * ((20000 * {part} + {base}) // NULLIF(2 * {base}, 0)))"
+    return f"CAST(CAST({rounded} AS DECIMAL(26, 0)) * 0.01::DECIMAL(2, 2) AS DECIMAL(28, 2))"
+
+
+def plain(text: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Trim blanks and upper-case a to z: the same in every database and language."""
+    trimmed = sa.func.ltrim(sa.func.rtrim(text, BLANKS), BLANKS)
+    return sa.func.translate(trimmed, LOWER, UPPER, type_=sa.String())
