@@ -30,7 +30,8 @@ def _theme() -> alt.theme.ThemeConfig:
                 "bar": {"cornerRadiusEnd": 2},
                 "view": {"stroke": None},
                 "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal",
-                         "gridColor": "#e6e6e6", "domainColor": "#999", "labelLimit": 220},
+                         "gridColor": "#e6e6e6", "domainColor": "#999", "labelLimit": 220, "labelOverlap": "greedy"},
+                "legend": {"orient": "top", "title": None, "labelFontSize": 12},
                 "title": {"fontSize": 14, "anchor": "start", "fontWeight": 600},
             },
         }

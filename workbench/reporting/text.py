@@ -100,8 +100,8 @@ def moment(value: Any) -> str:
     if parsed is None:
         return "" if value is None else str(value)
     if isinstance(value, str) and len(value) == len("2025-01-31"):
-        return f"{parsed:%-d %B} {parsed.year}"
-    return f"{parsed:%-d %b} {parsed.year}, {parsed:%H:%M} UTC"
+        return f"{parsed.day} {parsed:%B} {parsed.year}"
+    return f"{parsed.day} {parsed:%b} {parsed.year}, {parsed:%H:%M} UTC"
 
 
 def duration(seconds: Any) -> str:
