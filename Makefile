@@ -49,6 +49,6 @@ lock:            ## resolve pyproject.toml into requirements.lock (needs uv)
 	  --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
 	  --upgrade pyproject.toml --output-file requirements.lock
 
-clean:           ## remove the environment and everything generated
-	rm -rf $(VENV) reports build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:           ## remove the environment and caches; reports stay
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

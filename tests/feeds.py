@@ -233,7 +233,7 @@ def feed(rows: int, seed: int = 1) -> list[Row]:
     repeats it with other coverage prices. Ids have 17 digits and end in 0, as Excel leaves them,
     so CSV, Excel and Parquet hold the same values.
     """
-    rng = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)
     as_of = date(2026, 1, 11)
     bonds = _bonds(rng, max(1, rows // 5))
     result: list[Row] = []

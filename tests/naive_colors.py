@@ -171,7 +171,7 @@ def diff_status(percent: Any, sector: str | None) -> str | None:
     """Judge a percent difference: above 2 (5 for two sectors) is significant."""
     if percent is None:
         return None
-    limit = 5 if sector in FIVE_PERCENT_SECTORS else 2
+    limit = 5 if fold(sector) in map(fold, FIVE_PERCENT_SECTORS) else 2
     return "Significant Difference" if percent > limit else "Small Difference"
 
 

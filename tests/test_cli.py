@@ -177,6 +177,30 @@ def test_a_cell_that_raises_is_shown_with_what_did_not_run(
     assert result["parameters"] == {"x": 41}
 
 
+def test_a_page_of_somebody_else_is_not_replaced(project: Path, workbench: Command) -> None:
+    notebook = make_notebook(project / "small.ipynb", "1")
+    (project / "site").mkdir()
+    (project / "site" / "index.html").write_text("<p>precious</p>")
+    done = workbench("run", notebook.name, "--output", "site", cwd=project)
+    assert done.returncode == 1
+    assert "no index of runs" in done.stderr
+    assert [p.name for p in (project / "site").iterdir()] == ["index.html"]
+
+
+def test_a_kernel_that_is_not_installed(project: Path, workbench: Command) -> None:
+    notebook = make_notebook(project / "other.ipynb", "1")
+    content = json.loads(notebook.read_text())
+    content["metadata"]["kernelspec"]["name"] = "julia-9"
+    notebook.write_text(json.dumps(content))
+    done = workbench("run", notebook.name, cwd=project)
+    assert done.returncode == 1
+    assert "kernel 'julia-9', which is not installed" in done.stderr
+    assert "Traceback" not in done.stderr
+    del content["metadata"]["kernelspec"]
+    notebook.write_text(json.dumps(content))
+    assert workbench("run", notebook.name, cwd=project).returncode == 0
+
+
 def test_a_kernel_that_dies_is_no_success(project: Path, workbench: Command) -> None:
     notebook = make_notebook(project / "dies.ipynb", "import os; os._exit(1)", "print('late')")
     done = workbench("run", notebook.name, cwd=project)
@@ -186,7 +210,8 @@ def test_a_kernel_that_dies_is_no_success(project: Path, workbench: Command) -> 
     assert json.loads((folder / "run.json").read_text())["status"] == "error"
 
 
-def test_ctrl_c_leaves_no_half_a_run(project: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_cancelled_run_leaves_nothing_half_done(project: Path, sent: signal.Signals) -> None:
     notebook = make_notebook(
         project / "waits.ipynb",
         "import pathlib, time; pathlib.Path('started').touch()\nwhile True: time.sleep(0.1)",
@@ -198,7 +223,7 @@ def test_ctrl_c_leaves_no_half_a_run(project: Path) -> None:
     while not (project / "started").exists():
         assert process.poll() is None
         os.sched_yield()
-    os.killpg(process.pid, signal.SIGINT)
+    process.send_signal(sent)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert stderr.endswith("cancelled\n")

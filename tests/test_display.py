@@ -103,6 +103,42 @@ def test_saved_files_hold_every_digit(project: Path) -> None:
     assert 'href="data/colors.csv"' in shown._repr_html_()
 
 
+def test_columns_of_any_type_are_saved(project: Path) -> None:
+    frame = pl.DataFrame(
+        {
+            "list": [[1, 2]],
+            "bytes": [b"\x00\xff"],
+            "span": [dt.timedelta(seconds=90)],
+            "moment": [dt.datetime(2026, 1, 9, 10, tzinfo=dt.UTC)],
+            "message_id": [Decimal("17734072432755617")],
+        }
+    )
+    save(frame, "odd")
+    row = openpyxl.load_workbook(project / "data/odd.xlsx").active[2]
+    assert [cell.value for cell in row] == [
+        "[1, 2]", "00ff", "0:01:30", "2026-01-09 10:00:00+00:00", "17734072432755617",
+    ]  # fmt: skip
+    assert pl.read_parquet(project / "data/odd.parquet").equals(frame)
+
+
+@pytest.mark.parametrize(
+    "frame", [pl.DataFrame({"a": [1], "A": [2]}), pl.DataFrame({"a": ["x" * 32_768]})]
+)
+def test_what_excel_would_lose_is_refused(project: Path, frame: pl.DataFrame) -> None:
+    with pytest.raises(DataError, match="Excel"):
+        save(frame, "x", formats=["xlsx"])
+
+
+def test_a_column_that_is_not_there_is_named() -> None:
+    with pytest.raises(UsageError, match="zz"):
+        table(FRAME, "x", columns=["zz"])
+
+
+def test_small_numbers_and_unknown_flags_are_not_hidden() -> None:
+    frame = pl.DataFrame({"tiny": [1e-9, 0.0], "flag": [None, False]})
+    assert Cells(table(frame, "x").html).cells[-4:] == ["1e-9", "–", "0.0", ""]
+
+
 def test_files_go_to_the_folder_of_the_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKBENCH_RUN_DIR", str(project / "run"))
     save(FRAME, "x", formats=["csv"])

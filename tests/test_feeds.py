@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import feeds
+import openpyxl
 import polars as pl
 import pytest
 
@@ -34,11 +35,15 @@ def refused(data: object, **options: object) -> str:
         ([HEADER, "1,ABC,1,2.5,2026-01-09"], "column RANK holds '2.5' in row 1"),
         ([HEADER, "1,ABC,1e40,2,2026-01-09"], "column PX holds '1e40'"),
         ([HEADER, "1,ABC,inf,2,2026-01-09"], "column PX holds 'inf'"),
+        ([HEADER, "1,ABC,1_000,2,2026-01-09"], "column PX holds '1_000'"),
+        ([HEADER, "1,ABC,1,2,2026-01-09 10:00:00+05:00"], "column DATE holds '2026-01-09 10:"),
+        ([HEADER, "1,ABC,1,2,infinity"], "column DATE holds 'infinity'"),
+        ([HEADER + ",NOTE,note", ROW + ",1,2"], "the column 'note' twice"),
         ([HEADER, "1,ABC,1,3"], "CSV Error on Line: 2"),
         ([HEADER + ",PX", ROW + ",1"], "column PX twice"),
         ([HEADER + ",px", ROW + ",1"], "column PX twice: 'PX' and 'px'"),
         ([HEADER + ",IS_PARENT", ROW + ",1"], "already has the column 'IS_PARENT'"),
-        (["CUSIP,PRICE", "ABC,1"], "lacks the columns MESSAGE_ID, PX, RANK or BIAS, DATE_1 or DATE"),
+        (["CUSIP,PRICE", "ABC,1"], "lacks the columns MESSAGE_ID, PX, RANK or BIAS, DATE_1"),
         (["", ""], "has no header"),
     ],
 )  # fmt: skip
@@ -176,3 +181,104 @@ def test_a_table_needs_a_source(tmp_path: Path) -> None:
     path.write_text("DELETE FROM marketpulse.colors")
     with pytest.raises(QueryError, match="Only SELECT"):
         run_colors(path, source="demo")
+
+
+def test_a_name_is_no_pattern_and_a_folder_no_column(tmp_path: Path) -> None:
+    folder = tmp_path / "date=2020-05-05"
+    folder.mkdir()
+    for number, name in enumerate(("b1", "b[1]", "b*"), start=1):
+        rows = [{**feeds.feed(1)[0], "MESSAGE_ID": number}]
+        feeds.write_csv(rows, folder / f"{name}.csv")
+        feeds.write_parquet(rows, folder / f"{name}.parquet")
+    for number, name in enumerate(("b1", "b[1]", "b*"), start=1):
+        for suffix in ("csv", "parquet"):
+            row = run_colors(folder / f"{name}.{suffix}").colors.to_dicts()
+            assert [r["MESSAGE_ID"] for r in row] == [number]
+            assert row[0]["DATE"].year > 2020
+
+
+def sheet(path: Path, *rows: list[object], above: int = 0, title: str = "Sheet") -> Path:
+    book = openpyxl.Workbook()
+    page = book.active
+    page.title = title
+    for _ in range(above):
+        page.append(["Colors of the day"])
+    for row in [HEADER.split(","), *rows]:
+        page.append(row)
+    book.save(path)
+    return path
+
+
+GOOD = [1, "ABC", 101.5, 3, dt.datetime(2026, 1, 9)]
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "says"),
+    [(2, "n/a", "column PX holds 'n/a' in row 1501"),
+     (2, "#N/A", "column PX holds '#N/A' in row 1501"),
+     (3, "junk", "column RANK holds 'junk' in row 1501"),
+     (4, "soon", "column DATE holds 'soon' in row 1501")],
+)  # fmt: skip
+def test_a_cell_that_is_not_what_its_column_holds_is_found_however_far_down(
+    tmp_path: Path, column: int, cell: str, says: str
+) -> None:
+    bad = [*GOOD]
+    bad[column] = cell
+    assert says in refused(sheet(tmp_path / "feed.xlsx", *[GOOD] * 1500, bad))
+
+
+def test_mixed_cells_keep_every_digit(tmp_path: Path) -> None:
+    rows = [[17679633591029710, 912828, *GOOD[2:]], ["17734072432755617", "38141GXZ2", *GOOD[2:]]]
+    ranked = run_colors(sheet(tmp_path / "feed.xlsx", *rows, above=3)).colors
+    found = dict(zip(ranked["MESSAGE_ID"], ranked["CUSIP"], strict=True))
+    assert found == {17679633591029710: "912828", 17734072432755617: "38141GXZ2"}
+
+
+def test_the_sheet_with_the_feed_is_found(tmp_path: Path) -> None:
+    path = sheet(tmp_path / "feed.xlsx", GOOD, title="Feed")
+    book = openpyxl.load_workbook(path)
+    book.create_sheet("Cover", 0).append(["Prepared by the desk"])
+    book.save(path)
+    assert run_colors(path).colors.height == 1
+
+
+@pytest.mark.parametrize("suffix", ["xlsx", "parquet", "frame"])
+def test_a_column_that_is_there_twice(tmp_path: Path, suffix: str) -> None:
+    frame = feeds.frame(feeds.feed(3)).with_columns(pl.lit("x").alias("cusip"))
+    if suffix == "frame":
+        assert "twice" in refused(frame)
+        return
+    path = tmp_path / f"feed.{suffix}"
+    if suffix == "parquet":
+        frame.write_parquet(path)
+    else:
+        book = openpyxl.Workbook()
+        book.active.append([*HEADER.split(","), "PX"])
+        book.save(path)
+    assert "twice" in refused(path)
+
+
+def test_other_columns_of_any_type_are_kept() -> None:
+    frame = feeds.frame(feeds.feed(3)).with_columns(
+        pl.lit(2**100, dtype=pl.Int128).alias("big"),
+        pl.lit(b"x").alias("bytes"),
+        pl.Series("tags", [["a"], ["b"], ["c"]]),
+        pl.lit("p").cast(pl.Categorical).alias("category"),
+        pl.lit(dt.time(1, 2)).alias("time"),
+        pl.lit(dt.datetime(2026, 1, 9, tzinfo=dt.UTC)).alias("moment"),
+    )
+    assert run_colors(frame).colors["big"].to_list() == [2**100] * 3
+
+
+def test_moments_of_every_precision_and_zone() -> None:
+    frame = feeds.frame(feeds.feed(1))
+    for dtype in (pl.Date, pl.Datetime("ns"), pl.Datetime("ms"), pl.Datetime("ns", "UTC")):
+        day = pl.lit(dt.datetime(2026, 1, 9)).cast(dtype).alias("DATE")
+        found = run_colors(frame.with_columns(day)).colors["DATE"].to_list()
+        assert found == [dt.datetime(2026, 1, 9)]
+
+
+@pytest.mark.parametrize("options", [{"deduplicate": "false"}, {"sector": 2.0}, {"order": "rank"}])
+def test_values_of_the_wrong_type_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        run_colors(feeds.frame(feeds.feed(3)), **options)

@@ -157,14 +157,15 @@ def test_derived_differences(px, cov, percent, status):
     assert out["PRICE_DIFF"] == Decimal(px) - Decimal(cov)
 
 
-def test_sector_limit_is_exact_and_given_values_stay():
+def test_sector_limit_knows_no_case_and_given_values_stay():
     def status(sector, percent):
         return rank([row(SECTOR=sector, PERCENT_DIFF=Decimal(percent))])[0]["DIFF_STATUS"]
 
     assert status("US_Equity_2.0", "5.00") == "Small Difference"
     assert status("US_MM_Equity_2.0", "5.01") == "Significant Difference"
-    assert status("us_equity_2.0", "5.00") == "Significant Difference"
-    assert status("US_Equity_2.0 ", "2.01") == "Significant Difference"
+    assert status("us_equity_2.0", "5.00") == "Small Difference"
+    assert status("US_Equity_2.0 ", "2.01") == "Small Difference"
+    assert status("MM-CLO", "2.01") == "Significant Difference"
     given_row = row(COV_PRICE=50, PERCENT_DIFF=1, PRICE_DIFF=7, DIFF_STATUS="mine")
     out = rank([given_row])[0]
     assert (out["PERCENT_DIFF"], out["PRICE_DIFF"], out["DIFF_STATUS"]) == (1, 7, "mine")

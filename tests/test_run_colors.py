@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from workbench import embedded, run_colors
 from workbench.database import Database, connect
+from workbench.errors import DataError
 
 REAL_FEED = Path(__file__).parents[2] / "shared" / "data" / "colors_2026-01-11.xlsx"
 KEYS = ("rank", "date", "price")
@@ -168,6 +170,55 @@ def test_the_demo_table_agrees_with_a_plain_sort(database) -> None:
     expected = naive_colors.rank([{n.upper(): v for n, v in row.items()} for row in rows])
     assert ranked.colors["color_id"].to_list() == [row["COLOR_ID"] for row in expected]
     assert ranked.children.height == sum(row["CHILDREN_COUNT"] for row in expected)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "wrong"),
+    [
+        ({"px": "real", "rank": "real"}, None),
+        ({"px": "double precision", "rank": "double precision"}, None),
+        ({"message_id": "numeric", "rank": "numeric", "px": "numeric"}, None),
+        ({"message_id": "varchar(20)", "px": "text", "rank": "text"}, None),
+        ({"message_id": "numeric(19, 0)", "date": "timestamptz"}, None),
+        ({"cusip": "char(12)", "date": "timestamp"}, None),
+        ({"rank": "double precision"}, "column RANK holds 2.5"),
+        ({"rank": "numeric"}, "column RANK holds 2.5"),
+        ({"date": "text"}, "Column date holds text where dates belong"),
+    ],
+)
+@pytest.mark.parametrize("numbers", ["exact", "float"])
+def test_a_table_of_other_types_ranks_the_same(
+    scratch, project, kinds: dict[str, str], wrong: str | None, numbers: str
+) -> None:
+    types = {"message_id": "bigint", "cusip": "text", "px": "numeric(12, 5)", "rank": "int",
+             "date": "date", "note": "jsonb", "id": "uuid"} | kinds  # fmt: skip
+    rows = [
+        (17734072432755618, "ABC", 101.1257, 3, "2026-01-09"),
+        (17734072432755617, "ABC", 101.1259, 3, "2026-01-09"),
+        (17734072432755616, "ABC", 101.1259, 2.5 if wrong and "RANK" in wrong else 4, "2026-01-09"),
+    ]
+    schema = scratch.get_execution_options()["scratch"]
+    with scratch.begin() as connection:
+        columns = ", ".join(f"{name} {kind}" for name, kind in types.items())
+        connection.execute(sa.text(f"DROP TABLE IF EXISTS {schema}.typed"))
+        connection.execute(sa.text(f"CREATE TABLE {schema}.typed ({columns})"))
+        for row in rows:
+            values = ", ".join(f"'{value}'" for value in row)
+            insert = f"INSERT INTO {schema}.typed VALUES ({values}, '[1]', gen_random_uuid())"
+            connection.execute(sa.text(insert))
+    (project / "workbench.toml").write_text(
+        f'[sources.other]\nurl = "{scratch.url.render_as_string()}"\nnumbers = "{numbers}"\n'
+    )
+    (project / "typed.sql").write_text(f"SELECT * FROM {schema}.typed")
+    for data in (f"{schema}.typed", "typed.sql"):
+        if wrong:
+            with pytest.raises(DataError, match=wrong):
+                run_colors(data, source="other")
+            continue
+        ranked = run_colors(data, source="other").colors
+        assert ranked["MESSAGE_ID"].to_list() == [row[0] for row in (rows[1], rows[0], rows[2])]
+        assert ranked.schema["PARENT_MESSAGE_ID"] == ranked.schema["RANK"] == pl.Int64
+        assert ranked["PX"].to_list()[:2] == [Decimal("101.1259"), Decimal("101.1257")]
 
 
 def test_a_key_that_numbers_rows_is_no_part_of_the_quote(database) -> None:

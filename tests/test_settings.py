@@ -48,6 +48,9 @@ def test_the_environment_goes_over_dotenv_over_the_file(
     [
         ('[sources.wh]\nurl = "postgresql+psycopg://u:hunter2@dw/wh"', "contains a password"),
         ('[sources.wh]\nurl = "postgresql+psycopg://dw/wh?password=hunter2"', "password"),
+        ('[sources.wh]\nurl = "postgresql+psycopg://dw/wh?SSLPASSWORD=hunter2"', "password"),
+        ('[sources.wh]\nurl = "oracle+oracledb://scott/hunter2@dw:1521"', "password"),
+        ('[sources.Wh]\nurl = "postgresql+psycopg://dw/wh"', "lower case"),
         ("[sources.wh]\nread_only = true", "needs a url"),
         ('[sources.wh]\nurl = "not a url"', "cannot be parsed"),
         ('[sources.wh]\nurl = "postgresql+psycopg://dw/wh"\nreadonly = true', "readonly"),
@@ -63,6 +66,25 @@ def test_a_wrong_file_is_one_sentence_without_secrets(project: Path, text: str, 
     assert says in str(caught.value)
     assert "hunter2" not in str(caught.value)
     assert len(str(caught.value)) < 500
+
+
+def test_a_url_serves_where_the_embedded_server_cannot(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(project, '[sources.demo]\nkind = "embedded"\n')
+    monkeypatch.setenv("WORKBENCH_SOURCES__DEMO__URL", "postgresql+psycopg://elsewhere/demo")
+    assert load_settings().source("demo").url == "postgresql+psycopg://elsewhere/demo"
+
+
+def test_an_environment_that_cannot_be_read(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKBENCH_SOURCES", "abc")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load_settings()
+
+
+def test_a_password_is_taken_as_it_stands(project: Path) -> None:
+    (project / ".env").write_text("DW_USERNAME=reader\nDW_PASSWORD=a${HOME}b\n")
+    assert resolve("env:DW").password.get_secret_value() == "a${HOME}b"
 
 
 def test_an_unknown_source_lists_those_that_exist(project: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,8 @@ def run_command(
 
     from workbench.running.execute import run
 
+    # A CI server cancels with SIGTERM: clean up as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     result, folder = run(spec, progress=sys.stderr.isatty())
     if as_json:
         click.echo(result.to_json(), nl=False)

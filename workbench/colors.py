@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.sql import ColumnElement, FromClause, Select
+from sqlalchemy.sql import ColumnElement, FromClause, Select, quoted_name
 from sqlalchemy.sql.elements import UnaryExpression
 
 from workbench.dialects import BinaryText, PercentOf, plain
@@ -83,6 +83,8 @@ def match_columns(names: Sequence[str], place: str) -> dict[str, str]:
 
 def parse_order(order: Sequence[str]) -> list[tuple[str, bool]]:
     """Read `["rank asc", ...]` into (key, descending) pairs; raises UsageError."""
+    if isinstance(order, str) or not order or not all(isinstance(key, str) for key in order):
+        raise UsageError(f"order is a list such as {list(DEFAULT_ORDER)}, not {order!r}.")
     keys: list[tuple[str, bool]] = []
     for entry in order:
         key, _, direction = entry.strip().lower().partition(" ")
@@ -95,8 +97,6 @@ def parse_order(order: Sequence[str]) -> list[tuple[str, bool]]:
         if key in (known for known, _ in keys):
             raise UsageError(f"order holds the key {key!r} twice.")
         keys.append((key, direction == "desc"))
-    if not keys:
-        raise UsageError("order is empty.", f"The default is {list(DEFAULT_ORDER)}.")
     return keys
 
 
@@ -179,6 +179,13 @@ def _families(placed: FromClause) -> Select[Any]:
 
 def _colors(feed: FromClause, names: Mapping[str, str], sector: str | None) -> sa.CTE:
     """Give every feed column its name and type, derive what the input lacks."""
+    for name, found in names.items():
+        if name in MOMENTS and isinstance(feed.c[found].type, sa.String):
+            raise DataError(
+                f"Column {found} holds text where dates belong.",
+                "Rank a .sql file that turns it into a date: "
+                "how its days and months are written, only you can know.",
+            )
     column = {name: _typed(name, feed.c[found]) for name, found in names.items()}
     for name in FEED:
         column.setdefault(name, sa.cast(sa.null(), type_of(name)))
@@ -198,7 +205,7 @@ def _colors(feed: FromClause, names: Mapping[str, str], sector: str | None) -> s
     )
     statement = sa.select(
         *(column[name].label(name) for name in FEED),
-        *(_no_blank(c).label(c.name) if _is_text(c) else c for c in others),
+        *((_no_blank(c) if _is_text(c) else c).label(quoted_name(c.name, True)) for c in others),
         sa.case((raw_cusip != column["CUSIP"], 1), else_=0).label("CUSIP_CHANGED"),
     )
     if sector is not None:
@@ -215,7 +222,8 @@ def _rank_of(bias: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def _status_of(percent: ColumnElement[Any], sector: ColumnElement[Any]) -> ColumnElement[Any]:
-    limit = sa.case(dict(SIGNIFICANT_PERCENT_OF_SECTOR), value=sector, else_=SIGNIFICANT_PERCENT)
+    own = {name.upper(): limit for name, limit in SIGNIFICANT_PERCENT_OF_SECTOR.items()}
+    limit = sa.case(own, value=plain(sector), else_=SIGNIFICANT_PERCENT)
     return sa.case(
         (percent > limit, "Significant Difference"), (percent <= limit, "Small Difference")
     )
@@ -233,10 +241,21 @@ def type_of(name: str) -> sa.types.TypeEngine[Any]:
 def _typed(name: str, column: ColumnElement[Any]) -> ColumnElement[Any]:
     if name in TEXTS:
         return _no_blank(column if _is_text(column) else sa.cast(column, sa.String(4000)))
-    if name in WHOLE and isinstance(column.type, sa.Numeric) and column.type.scale != 0:
-        # A rank of 2.5 is dirt, and rounding it would hide that.
-        return sa.cast(column, PRICE)
-    return sa.cast(column, type_of(name))
+    if name in MOMENTS:
+        return sa.cast(column, sa.TIMESTAMP())
+    if isinstance(column.type, sa.Float):
+        # By its shortest spelling: a cast of its own would cut single precision to six digits.
+        column = sa.func.nullif(sa.cast(column, sa.String(40)), "NaN", type_=sa.String())
+    elif isinstance(column.type, sa.String):
+        column = _no_blank(plain(column))
+    elif name in WHOLE and (isinstance(column.type, sa.Integer) or _scale(column) == 0):
+        return sa.cast(column, sa.BigInteger())
+    # A rank of 2.5 is dirt, and rounding it would hide that: `run_colors` refuses it.
+    return sa.cast(column, PRICE)
+
+
+def _scale(column: ColumnElement[Any]) -> int | None:
+    return column.type.scale if isinstance(column.type, sa.Numeric) else None
 
 
 def _is_text(column: ColumnElement[Any]) -> bool:

@@ -39,7 +39,7 @@ def resolve(reference: str) -> Credentials:
 
 def from_environment(prefix: str) -> Credentials:
     """Read PREFIX_USERNAME and PREFIX_PASSWORD from the environment, else from .env."""
-    values = {**dotenv_values(project_folder() / ".env"), **os.environ}
+    values = {**dotenv_values(project_folder() / ".env", interpolate=False), **os.environ}
     found = {}
     for key in (f"{prefix}_USERNAME", f"{prefix}_PASSWORD"):
         value = values.get(key)

@@ -6,11 +6,10 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import polars as pl
 import sqlalchemy as sa
@@ -23,6 +22,7 @@ from workbench.settings import Source, load_settings
 
 log = logging.getLogger(__name__)
 Statement = str | sa.SelectBase
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -66,15 +66,23 @@ class Database:
         NUMBER becomes Decimal(38, 10). Raises QueryError for what the database refuses and
         DataError for values or types that no dtype holds exactly.
         """
+        return self._read(statement, binds, self.source.numbers)
+
+    def read_exactly(self, statement: sa.SelectBase) -> pl.DataFrame:
+        """Read without floats, also from a source that asks for them."""
+        return self._read(statement, {}, "exact")
+
+    def _read(self, statement: Statement, binds: dict[str, Any], numbers: str) -> pl.DataFrame:
         started = time.perf_counter()
-        with self._failures("The statement"), self.engine.connect() as connection:
-            result = connection.execute(self._readable(statement), binds)
-            columns = dtypes.result_columns(
-                result.cursor.description,
-                self.engine.dialect.name,
-                numbers=self.source.numbers,
-            )
-            rows = dtypes.frame(columns, result)
+        readable = self._readable(statement)
+
+        def fetch(connection: sa.Connection) -> pl.DataFrame:
+            result = connection.execute(readable, binds)
+            dialect = self.engine.dialect.name
+            columns = dtypes.result_columns(result.cursor.description, dialect, numbers=numbers)
+            return dtypes.frame(columns, result)
+
+        rows = self._attempt("The statement", fetch)
         elapsed = time.perf_counter() - started
         log.info("%s: %d rows in %.3f s", self.name, rows.height, elapsed)
         log.debug("%s: %s", self.name, statement)
@@ -82,17 +90,18 @@ class Database:
 
     def describe(self, statement: str) -> sa.Subquery:
         """Make a SELECT text usable as a typed subquery, without reading a row of it."""
-        # A text without binds: its colons (times, JSON paths, comments) mean nothing to SQLAlchemy.
+        # A text without binds: none of its colons means anything to SQLAlchemy.
         text = single_select(statement).replace(":", r"\:")
         # The line feed ends a comment that the last line of the text may hold.
         probe = sa.text(f"SELECT * FROM ({text}\n) probe WHERE 1 = 0")  # noqa: S608
-        with self._failures("The statement"), self.engine.connect() as connection:
-            described = dtypes.result_columns(
-                connection.execute(probe).cursor.description,
-                self.engine.dialect.name,
-            )
-        columns = [sa.column(entry.name, _sql_type(entry.dtype)) for entry in described]
-        return sa.text(f"{text}\n").columns(*columns).subquery("statement")
+
+        def columns(connection: sa.Connection) -> list[dtypes.ResultColumn]:
+            description = connection.execute(probe).cursor.description
+            return dtypes.result_columns(description, self.engine.dialect.name)
+
+        described = self._attempt("The statement", columns)
+        typed = [sa.column(entry.name, _sql_type(entry)) for entry in described]
+        return sa.text(f"{text}\n").columns(*typed).subquery("statement")
 
     def table(self, name: str) -> sa.Table:
         """Reflect a table or view, `schema.table` or `table`; raises DataError when unknown.
@@ -100,35 +109,74 @@ class Database:
         Names are matched without regard to case where only one table answers to them.
         """
         schema, _, bare = name.rpartition(".")
-        with self._failures(f"Table {name}"):
-            inspector = sa.inspect(self.engine)
-            found_schema = _match(schema or self.source.schema_, inspector.get_schema_names())
+        schema = schema or self.source.schema_ or ""
+
+        def reflect(connection: sa.Connection) -> sa.Table:
+            inspector = sa.inspect(connection)
+            found_schema = _match(schema or None, inspector.get_schema_names())
+            if schema and found_schema is None:
+                raise self._unknown_table(name, schema, [], inspector)
             names = [
                 *inspector.get_table_names(schema=found_schema),
                 *inspector.get_view_names(schema=found_schema),
                 *_materialized_views(inspector, found_schema),
             ]
             found = _match(bare, names)
-            if found is None or (schema and found_schema is None):
+            if found is None:
                 raise self._unknown_table(name, schema, names, inspector)
-            return sa.Table(found, sa.MetaData(), schema=found_schema, autoload_with=self.engine)
+            return sa.Table(found, sa.MetaData(), schema=found_schema, autoload_with=connection)
+
+        return self._attempt(f"Table {name}", reflect)
 
     def health(self) -> Health:
         """Ask the server who it is and how far away; raises ConnectionFailed."""
-        with self._failures("The health check"), self.engine.connect() as connection:
+
+        def ask(connection: sa.Connection) -> Health:
+            session = connection.execute(self._session_probe()).scalar_one()
             started = time.perf_counter()
             connection.execute(self._session_probe()).all()
             elapsed = (time.perf_counter() - started) * 1000
-            session = connection.execute(self._session_probe()).scalar_one()
-            version = ".".join(str(part) for part in connection.dialect.server_version_info or ())
-        return Health(
-            source=self.name,
-            kind=self.source.kind,
-            server="Oracle" if self.engine.dialect.name == "oracle" else "PostgreSQL",
-            version=version,
-            session=str(session),
-            round_trip_ms=round(elapsed, 2),
-            pool=self.engine.pool.status(),
+            version = connection.dialect.server_version_info or ()
+            return Health(
+                source=self.name,
+                kind=self.source.kind,
+                server="Oracle" if self.engine.dialect.name == "oracle" else "PostgreSQL",
+                version=".".join(map(str, version)),
+                session=str(session),
+                round_trip_ms=round(elapsed, 2),
+                pool=self.engine.pool.status(),
+            )
+
+        return self._attempt("The health check", ask)
+
+    def _attempt(self, what: str, work: Callable[[sa.Connection], T]) -> T:
+        """Do `work` on a connection; what SQLAlchemy and drivers raise becomes one sentence."""
+        # Raised outside of every handler: the driver's own exception, which knows the password
+        # it was given, must not hang on as the context of ours.
+        failure: ConnectionFailed | QueryError
+        try:
+            connection = self.engine.connect()
+        except (exc.SQLAlchemyError, ValueError) as error:
+            failure = self._unreachable(error)
+        else:
+            with connection:
+                try:
+                    return work(connection)
+                except exc.SQLAlchemyError as error:
+                    lost = isinstance(error, exc.DBAPIError) and error.connection_invalidated
+                    failure = (
+                        self._unreachable(error)
+                        if lost
+                        else QueryError(f"{what} failed on source {self.name!r}: {_said(error)}")
+                    )
+        raise failure
+
+    def _unreachable(self, error: Exception) -> ConnectionFailed:
+        place = ":".join(str(part) for part in (self.engine.url.host, self.engine.url.port) if part)
+        return ConnectionFailed(
+            f"Source {self.name!r} cannot be reached{f' at {place}' if place else ''}: "
+            f"{_said(error)}",
+            "Check that the server runs and that host, port and credentials are right.",
         )
 
     def _session_probe(self) -> sa.TextClause:
@@ -141,24 +189,9 @@ class Database:
             return statement
         if self.source.read_only:
             statement = single_select(statement)
-        return sa.text(statement)
-
-    @contextmanager
-    def _failures(self, what: str) -> Iterator[None]:
-        """Turn what SQLAlchemy and the drivers raise into one sentence of ours."""
-        try:
-            yield
-        except exc.SQLAlchemyError as error:
-            lines = str(getattr(error, "orig", None) or error).splitlines()
-            reason = next((line.strip() for line in lines if line.strip()), type(error).__name__)
-            if not isinstance(error, exc.DBAPIError) or error.statement is not None:
-                raise QueryError(f"{what} failed on source {self.name!r}: {reason}") from None
-            place = ":".join(str(p) for p in (self.engine.url.host, self.engine.url.port) if p)
-            raise ConnectionFailed(
-                f"Source {self.name!r} cannot be reached{f' at {place}' if place else ''}: "
-                f"{reason}",
-                "Check that the server runs and that host, port and credentials are right.",
-            ) from None
+        # A colon inside a string or a comment is no bind.
+        pairs = zip(statement, _masked(statement), strict=True)
+        return sa.text("".join(r"\:" if c == ":" != m else c for c, m in pairs))
 
     def _unknown_table(
         self, name: str, schema: str, names: list[str], inspector: sa.Inspector
@@ -181,12 +214,12 @@ def connect(source: str = "demo") -> Database:
     that leads nowhere, ConnectionFailed when the server cannot be reached or refuses us.
     """
     settings = load_settings().source(source)
-    if settings.kind == "embedded":
+    if settings.url is None:
         from workbench import embedded
 
         url = embedded.connection_url()
     else:
-        url = make_url(settings.url or "")
+        url = make_url(settings.url)
     database = Database(source, settings, _engine(url, settings))
     health = database.health()
     server = f"{health.server} {health.version}"
@@ -218,10 +251,13 @@ def single_select(statement: str) -> str:
 
 def _masked(statement: str) -> str:
     """Blank out comments, and the inside of strings and quoted names, keeping every position."""
-    pattern = r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/"""
+    pattern = (
+        r"(?<![\w$])\$(\w*)\$.*?\$\1\$|\b[eE]'(?:[^'\\]|\\.|'')*'"
+        r"|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/"
+    )
     return re.sub(
         pattern,
-        lambda found: ("x" if found[0][0] in "'\"" else " ") * len(found[0]),
+        lambda found: (" " if found[0][:2] in ("--", "/*") else "x") * len(found[0]),
         statement,
         flags=re.DOTALL,
     )
@@ -244,7 +280,10 @@ def _engine(url: URL, source: Source) -> Engine:
             f"{url.get_backend_name()} databases are not supported.",
             "Use postgresql+psycopg://… or oracle+oracledb://….",
         )
-    engine = sa.create_engine(url, **options)
+    try:
+        engine = sa.create_engine(url, **options)
+    except (exc.SQLAlchemyError, ImportError) as error:
+        raise ConnectionFailed(f"The URL of the source cannot be used: {_said(error)}") from None
     if source.credentials:
         _present_credentials(engine, source.credentials)
     return engine
@@ -264,6 +303,12 @@ def _application_name() -> str:
     return " ".join(part for part in ("workbench", notebook, run) if part)[:63]
 
 
+def _said(error: Exception) -> str:
+    text = str(getattr(error, "orig", None) or error).split("(Background on this error")[0]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
 def _match(name: str | None, names: list[str]) -> str | None:
     if name is None or name in names:
         return name
@@ -278,13 +323,17 @@ def _materialized_views(inspector: sa.Inspector, schema: str | None) -> list[str
         return []
 
 
-def _sql_type(dtype: pl.DataType) -> sa.types.TypeEngine[Any]:
-    if isinstance(dtype, pl.Decimal):
-        return sa.Numeric(dtype.precision, dtype.scale)
+def _sql_type(column: dtypes.ResultColumn) -> sa.types.TypeEngine[Any]:
+    if column.kind in ("json", "jsonb"):
+        return sa.JSON()
+    if column.kind in ("uuid", "custom"):
+        return sa.types.NullType()
+    if isinstance(column.dtype, pl.Decimal):
+        return sa.Numeric(column.dtype.precision, column.dtype.scale)
     known: dict[type[pl.DataType], sa.types.TypeEngine[Any]] = {
         pl.Int64: sa.BigInteger(),
         pl.Float64: sa.Double(),
-        pl.String: sa.String(),
+        pl.String: sa.CLOB() if "CLOB" in column.kind else sa.String(),
         pl.Boolean: sa.Boolean(),
         pl.Binary: sa.LargeBinary(),
         pl.Date: sa.Date(),
@@ -292,4 +341,4 @@ def _sql_type(dtype: pl.DataType) -> sa.types.TypeEngine[Any]:
         pl.Datetime: sa.DateTime(),
         pl.Duration: sa.Interval(),
     }
-    return known[type(dtype)]
+    return known[type(column.dtype)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import os
 import re
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from workbench.errors import DataError, UsageError
 FLOAT_DIGITS = 15  # that a double, and so Excel, holds of any number
 SHOWN_DECIMALS = 6
 EXCEL_ROWS = 1_048_576
+EXCEL_CHARACTERS = 32_767
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,10 +53,15 @@ def table(
     from great_tables import GT
 
     labels = columns if isinstance(columns, Mapping) else {name: name for name in columns or ()}
+    if unknown := [name for name in labels if name not in frame.columns]:
+        raise UsageError(
+            f"table() was asked for the column {unknown[0]!r}.",
+            f"The frame has: {', '.join(frame.columns)}.",
+        )
     chosen = frame.select(list(labels)) if labels else frame
     numbers = chosen.select(cs.numeric()).columns
     cut = _days(chosen.head(rows)).with_columns(
-        pl.when(cs.boolean()).then(pl.lit("yes")).otherwise(pl.lit("")).name.keep()
+        cs.boolean().replace_strict({True: "yes", False: "", None: None}, return_dtype=pl.String)
     )
     shown = (
         GT(cut.select(_for_formatting(column) for column in cut), id=_slug(caption))
@@ -95,7 +102,7 @@ def save(
     folder = Path(os.environ.get("WORKBENCH_RUN_DIR", ".")) / "data"
     folder.mkdir(parents=True, exist_ok=True)
     for kind in formats:
-        building = folder / f".{name}.{kind}.partial"
+        building = folder / f".{name}.{secrets.token_hex(4)}.{kind}"
         try:
             writers[kind](frame, building)
             building.replace(folder / f"{name}.{kind}")
@@ -133,12 +140,23 @@ def _slug(text: str) -> str:
 
 def _for_formatting(column: pl.Series) -> pl.Series:
     """Make text of numbers that the formatter, which counts in floats, would change."""
-    if column.dtype.is_integer() and (_is_id(column.name) or _digits(column) > FLOAT_DIGITS):
-        return column.cast(pl.String)
+    if _is_long(column):
+        return _plain(column)
     if column.dtype.is_decimal():
-        fits = (column.round(SHOWN_DECIMALS) == column) & (column.abs() < 10**8)
+        fits = (column.round(SHOWN_DECIMALS) == column) & (column.cast(pl.Float64).abs() < 10**8)
         return column.cast(pl.Float64) if fits.all() else _plain(column)
+    if column.dtype.is_float():
+        vanishes = (column.abs() < 10**-SHOWN_DECIMALS) & (column != 0)
+        return column.cast(pl.String) if vanishes.any() else column
     return column
+
+
+def _is_long(column: pl.Series) -> bool:
+    """Tell identifiers, and numbers that have more digits than a float or Excel holds."""
+    if not (column.dtype.is_integer() or column.dtype.is_decimal()):
+        return False
+    largest = column.cast(pl.Float64).abs().max()
+    return _is_id(column.name) or (isinstance(largest, float) and largest >= 10**FLOAT_DIGITS)
 
 
 def _plain(column: pl.Series) -> pl.Series:
@@ -146,25 +164,30 @@ def _plain(column: pl.Series) -> pl.Series:
     return column.cast(pl.String).str.replace(r"(\.\d*?)0+$", "$1").str.strip_suffix(".")
 
 
+def _flat(frame: pl.DataFrame) -> pl.DataFrame:
+    """Make text of what neither CSV nor Excel has a type for: lists, bytes, spans, time zones."""
+    known = cs.numeric() | cs.string() | cs.boolean() | cs.date() | cs.datetime(time_zone=None)
+    return frame.with_columns(
+        pl.Series(
+            name,
+            [None if v is None else v.hex() if isinstance(v, bytes) else str(v) for v in rows],
+            dtype=pl.String,
+        )
+        for name, rows in frame.select(~known).to_dict(as_series=False).items()
+    )
+
+
 def _write_csv(frame: pl.DataFrame, path: Path) -> None:
-    days = _days(frame)
+    days = _flat(_days(frame))
     days.with_columns(_plain(column) for column in days.select(cs.decimal())).write_csv(path)
 
 
 def _write_excel(frame: pl.DataFrame, path: Path) -> None:
     import xlsxwriter
 
-    if frame.height >= EXCEL_ROWS:
-        raise DataError(
-            f"Excel holds {EXCEL_ROWS - 1:,} rows below a header; this has {frame.height:,}.",
-            'Leave "xlsx" out of the formats.',
-        )
-    long = [
-        column.name
-        for column in frame.select(cs.integer())
-        if _is_id(column.name) or _digits(column) > FLOAT_DIGITS
-    ]
-    sheet = _days(frame).with_columns(pl.col(long).cast(pl.String))
+    sheet = _flat(_days(frame))
+    sheet = sheet.with_columns(_plain(column) for column in sheet if _is_long(column))
+    _refuse_what_excel_would_lose(sheet)
     safe = {"strings_to_formulas": False, "strings_to_urls": False, "nan_inf_to_errors": True}
     with xlsxwriter.Workbook(path, safe) as book:
         sheet.with_columns(cs.decimal().cast(pl.Float64)).write_excel(
@@ -179,6 +202,17 @@ def _write_excel(frame: pl.DataFrame, path: Path) -> None:
         )  # fmt: skip
 
 
-def _digits(column: pl.Series) -> int:
-    values = [value for value in (column.min(), column.max()) if isinstance(value, int)]
-    return max((len(str(abs(value))) for value in values), default=0)
+def _refuse_what_excel_would_lose(sheet: pl.DataFrame) -> None:
+    hint = 'Leave "xlsx" out of the formats.'
+    if sheet.height >= EXCEL_ROWS:
+        raise DataError(
+            f"Excel holds {EXCEL_ROWS - 1:,} rows below a header; this has {sheet.height:,}.", hint
+        )
+    if len({name.lower() for name in sheet.columns}) < sheet.width:
+        raise DataError("Excel takes column names for equal that differ only in case.", hint)
+    for column in sheet.select(cs.string()):
+        if (column.str.len_chars() > EXCEL_CHARACTERS).any():
+            raise DataError(
+                f"Excel holds {EXCEL_CHARACTERS:,} characters in a cell; {column.name} has more.",
+                hint,
+            )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, replace
+from decimal import Context, Decimal
 from typing import Any
 
 import polars as pl
@@ -15,6 +15,7 @@ from workbench.errors import DataError
 BARE_NUMBER = pl.Decimal(38, 10)
 INT64_DIGITS = 18
 MAX_DIGITS = 38
+WIDE = Context(prec=2000)
 
 # https://www.postgresql.org/docs/current/datatype.html, by the names in pg_type.
 POSTGRESQL = {
@@ -58,11 +59,11 @@ ORACLE = {
 
 @dataclass(frozen=True)
 class ResultColumn:
-    """A column of a result: its name, its dtype, and whether its numbers came undeclared."""
+    """A column of a result: its name, its dtype, and what the database calls its type."""
 
     name: str
     dtype: pl.DataType
-    bare: bool = False
+    kind: str
 
 
 def number_dtype(precision: int | None, scale: int | None) -> pl.DataType:
@@ -85,7 +86,7 @@ def result_columns(
     _refuse_repeated([column.name for column in columns])
     if numbers == "float":
         return [
-            ResultColumn(column.name, pl.Float64()) if column.dtype.is_decimal() else column
+            replace(column, dtype=pl.Float64()) if column.dtype.is_decimal() else column
             for column in columns
         ]
     return columns
@@ -106,15 +107,14 @@ def _postgresql_column(entry: Any) -> ResultColumn:
     info = postgres.types.get(entry.type_code)
     if info is None:
         # An enum or another type of the database's own: the driver hands its text over.
-        return ResultColumn(entry.name, pl.String())
+        return ResultColumn(entry.name, pl.String(), "custom")
     if entry.type_code == info.array_oid:
         raise _unsupported(entry.name, f"{info.name}[]")
     if info.name == "numeric":
-        dtype = number_dtype(entry.precision, entry.scale)
-        return ResultColumn(entry.name, dtype, bare=dtype == BARE_NUMBER)
+        return ResultColumn(entry.name, number_dtype(entry.precision, entry.scale), info.name)
     if info.name not in POSTGRESQL:
         raise _unsupported(entry.name, info.name)
-    return ResultColumn(entry.name, POSTGRESQL[info.name])
+    return ResultColumn(entry.name, POSTGRESQL[info.name], info.name)
 
 
 def _oracle_column(entry: Any) -> ResultColumn:
@@ -123,16 +123,16 @@ def _oracle_column(entry: Any) -> ResultColumn:
         # A bare NUMBER says precision 0, a FLOAT says scale -127: neither declares its digits.
         declared = entry.precision and entry.scale != -127
         dtype = number_dtype(entry.precision, entry.scale) if declared else BARE_NUMBER
-        return ResultColumn(name, dtype, bare=dtype == BARE_NUMBER)
+        return ResultColumn(name, dtype, kind)
     if kind not in ORACLE:
         raise _unsupported(name, kind.removeprefix("DB_TYPE_"))
-    return ResultColumn(name, ORACLE[kind])
+    return ResultColumn(name, ORACLE[kind], kind)
 
 
 def _unsupported(column: str, kind: str) -> DataError:
     return DataError(
         f"Column {column!r} has the type {kind}, which has no equal in a data frame.",
-        f'Cast it in the statement, e.g. CAST("{column}" AS VARCHAR(4000)).',
+        f'Select it as CAST("{column}" AS VARCHAR(4000)), or leave it out: a .sql file may say so.',
     )
 
 
@@ -149,10 +149,11 @@ def frame(columns: Sequence[ResultColumn], rows: Iterable[Sequence[Any]]) -> pl.
 
 def _fitting(column: ResultColumn, values: Sequence[Any]) -> Sequence[Any]:
     if column.dtype.is_decimal():
-        for value in values:
-            if value is not None:
-                _check_number(column, Decimal(value))
-        return [None if value is None else Decimal(value) for value in values]
+        numbers = [None if value is None else Decimal(value) for value in values]
+        for number in numbers:
+            if number is not None:
+                _check_number(column, number)
+        return numbers
     if column.dtype == pl.String:
         return [
             value if value is None or isinstance(value, str) else _text(value) for value in values
@@ -172,7 +173,8 @@ def _text(value: Any) -> str:
 def _check_number(column: ResultColumn, value: Decimal) -> None:
     dtype = column.dtype
     assert isinstance(dtype, pl.Decimal)  # noqa: S101
-    exponent = value.normalize().as_tuple().exponent
+    # The usual context would round to 28 digits here, and hide what does not fit.
+    exponent = value.normalize(WIDE).as_tuple().exponent
     if not isinstance(exponent, int):
         raise DataError(
             f"Column {column.name!r} holds {value}, which no exact number can hold.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import glob
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,14 +12,24 @@ from typing import Any
 
 import duckdb
 import polars as pl
+import pyarrow
+import pyarrow.parquet
 from sqlalchemy.sql import FromClause, Select
 
 from workbench.colors import match_columns
 from workbench.database import Database
 from workbench.dialects import DuckDBDialect
 from workbench.errors import DataError, QueryError
+from workbench.sheets import EXCEL_SUFFIXES, column_names, read_sheet
 
-FILE_SUFFIXES = (".parquet", ".csv", ".xlsx", ".xlsm", ".xls", ".xlsb")
+# What polars has and Arrow or SQL lacks.
+FOREIGN_TYPES: dict[Any, Any] = {
+    pl.Null: pl.String,
+    pl.Int128: pl.Decimal(38, 0),
+    pl.UInt128: pl.Decimal(38, 0),
+    pl.Float16: pl.Float32,
+}
+FILE_SUFFIXES = (".parquet", ".csv", *EXCEL_SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -37,9 +48,11 @@ def from_database(database: Database, name: str) -> Input:
         path = existing_file(Path(name).expanduser())
         relation: FromClause = database.describe(read_text(path))
     else:
+        if Path(name).is_dir() and "." not in name and not database.source.schema_:
+            raise DataError(f"{name} is a directory; a single file or a table is expected.")
         relation = database.table(name)
     label = f"{name} of source {database.name}"
-    return Input(label, database.engine.dialect.name, relation, database.read)
+    return Input(label, database.engine.dialect.name, relation, database.read_exactly)
 
 
 def from_file(path: str | Path) -> Input:
@@ -51,37 +64,46 @@ def from_file(path: str | Path) -> Input:
             f"{path} is not of a kind that can be read.",
             f"Known kinds: {', '.join(FILE_SUFFIXES)}, and .sql for a statement of a source.",
         )
+    if kind in EXCEL_SUFFIXES:
+        return from_frame(read_sheet(path), path.name)
     connection = _duckdb()
+    # A name is a name here: "b[1].csv" is no pattern, nor is a folder "date=2026-01-09" a column.
+    pattern = glob.escape(str(path))
     try:
         if kind == ".csv":
-            _register_csv(connection, path)
-        elif kind == ".parquet":
-            connection.read_parquet(str(path)).create_view("raw")
+            header, delimiter = _csv_header(path)
+            # Nothing is guessed from the values: an id is no number until its column says so.
+            relation = connection.read_csv(
+                pattern, sep=delimiter, quotechar='"', escapechar='"', header=True, skiprows=0,
+                columns=dict.fromkeys(header, "VARCHAR"), auto_detect=False, na_values="",
+                encoding="utf-8", hive_partitioning=False,
+            )  # fmt: skip
         else:
-            connection.register("raw", _read_excel(path).to_arrow())
-    except duckdb.Error as error:
+            match_columns(pyarrow.parquet.read_schema(path).names, path.name)
+            relation = connection.read_parquet(pattern, hive_partitioning=False)
+        relation.create_view("raw")
+    except (duckdb.Error, pyarrow.ArrowException) as error:
         raise DataError(f"{path} cannot be read: {_said(error)}") from None
     return _duckdb_input(connection, path.name)
 
 
 def from_frame(data: Any, label: str = "the data frame") -> Input:
     """Open a polars or pandas DataFrame or an Arrow table with DuckDB."""
-    if isinstance(data, pl.LazyFrame):
-        data = data.collect()
-    if not isinstance(data, pl.DataFrame):
-        try:
-            data = pl.DataFrame(data)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"A {type(data).__name__} cannot be read as a table: {error}") from None
     connection = _duckdb()
-    connection.register("raw", _without_null_columns(data).to_arrow())
+    try:
+        frame = data.collect() if isinstance(data, pl.LazyFrame) else pl.DataFrame(data)
+        match_columns(frame.columns, label)
+        connection.register("raw", frame.cast(FOREIGN_TYPES).to_arrow())
+    except (TypeError, ValueError, pl.exceptions.PolarsError, pyarrow.ArrowException) as error:
+        raise DataError(f"{label} cannot be read as a table: {_said(error)}") from None
     return _duckdb_input(connection, label)
 
 
 def looks_like_a_file(name: str) -> bool:
     """Tell a file's name from a table's: by its suffix, a separator, or being there."""
     path = Path(name).expanduser()
-    return path.suffix.lower() in FILE_SUFFIXES or "/" in name or "\\" in name or path.exists()
+    named_so = path.suffix.lower() in FILE_SUFFIXES or "/" in name or "\\" in name
+    return named_so or path.is_file() or name in (".", "..")
 
 
 def existing_file(path: Path) -> Path:
@@ -128,53 +150,24 @@ def _duckdb_input(connection: duckdb.DuckDBPyConnection, label: str) -> Input:
         try:
             result = connection.sql(str(compiled), params=parameters)
             return pl.DataFrame(result.to_arrow_table())
-        except duckdb.Error as error:
+        except (duckdb.Error, pyarrow.ArrowException, pl.exceptions.PolarsError) as error:
             raise QueryError(f"The statement failed on {label}: {_said(error)}") from None
 
     return Input(label, "duckdb", relation, execute)
 
 
-def _register_csv(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    header, delimiter = _csv_header(path)
-    if not any(header):
-        raise DataError(f"{path} has no header: its first line is empty.")
-    match_columns(header, path.name)
-    # Nothing is guessed from the values: a column of ids is not a number until we say so.
-    connection.read_csv(
-        str(path), sep=delimiter, quotechar='"', escapechar='"', header=True, skiprows=0,
-        columns=dict.fromkeys(header, "VARCHAR"), auto_detect=False, na_values="",
-        encoding="utf-8",
-    ).create_view("raw")  # fmt: skip
-
-
 def _csv_header(path: Path) -> tuple[list[str], str]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            first = lines.readline()
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = re.sub(r'"(?:[^"]|"")*"', "", file.readline())
+            delimiter = max(",;\t|", key=first.count)
+            file.seek(0)
+            header = next(csv.reader(file, delimiter=delimiter), [])
     except UnicodeDecodeError:
         raise DataError(
             f"{path} is not UTF-8 text.", 'Save it again as "CSV UTF-8", or as Excel or Parquet.'
         ) from None
-    delimiter = max(",;\t|", key=first.count)
-    return next(csv.reader([first], delimiter=delimiter), []), delimiter
-
-
-def _read_excel(path: Path) -> pl.DataFrame:
-    import fastexcel
-
-    try:
-        sheet = fastexcel.read_excel(path).load_sheet(0)
-        return _without_null_columns(sheet.to_polars())
-    except (fastexcel.FastExcelError, ValueError) as error:
-        raise DataError(
-            f"{path} is not an Excel workbook that can be read.",
-            f"The reader says: {_said(error)}",
-        ) from None
-
-
-def _without_null_columns(data: pl.DataFrame) -> pl.DataFrame:
-    """Give columns without any value a type: Arrow's null type means nothing to SQL."""
-    return data.cast({pl.Null: pl.String})
+    return column_names(header, path.name), delimiter
 
 
 def _said(error: Exception) -> str:

@@ -18,6 +18,8 @@ from workbench.dialects import BLANKS
 from workbench.errors import DataError
 
 FLOATS = ("DOUBLE", "FLOAT")
+NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+ISO_MOMENT = r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?)?"
 INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT",
             "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT")  # fmt: skip
 
@@ -69,13 +71,9 @@ def _reading(name: str, found: str, kind: str) -> _Reading:
         return _Reading(name, raw, _as_text(raw, kind), "FALSE", "text")
     if name in MOMENTS:
         value = _as_moment(text, kind)
-        bad = f"{present} AND {value} IS NULL"
-        return _Reading(name, raw, value, bad, "a date such as 2026-01-31")
-    number = f"try_cast({text} AS DECIMAL(38, 10))" if _numeric(kind) else "NULL::DECIMAL(38, 10)"
+        return _Reading(name, raw, value, f"{present} AND {value} IS NULL", "a date as 2026-01-31")
+    number = _as_number(text, kind)
     if name in WHOLE:
-        if kind in FLOATS:
-            # A double of 17 digits is whole itself; scaled to a decimal it no longer is.
-            number = raw
         value = f"try_cast({number} AS BIGINT)"
         bad = f"{present} AND ({value} IS NULL OR {number} <> trunc({number}))"
         return _Reading(name, raw, value, bad, "a whole number")
@@ -96,16 +94,36 @@ def _as_text(raw: str, kind: str) -> str:
 
 
 def _as_moment(text: str, kind: str) -> str:
-    if kind == "TIMESTAMP WITH TIME ZONE":
-        # Without the ICU extension only the epoch tells the moment; it is UTC by definition.
-        return f"make_timestamp(epoch_us({text}))"
-    if kind == "VARCHAR" or kind == "DATE" or kind.startswith("TIMESTAMP"):
-        return f"try_cast({text} AS TIMESTAMP)"
-    return "NULL::TIMESTAMP"
+    # Without the ICU extension only the epoch tells a zoned moment; it is UTC by definition.
+    if kind == "TIMESTAMPTZ_NS":
+        moment = f"make_timestamp(epoch_ns({text}) // 1000)"
+    elif kind == "TIMESTAMP WITH TIME ZONE":
+        moment = f"make_timestamp(epoch_us({text}))"
+    elif kind == "VARCHAR":
+        moment = _shaped(text, ISO_MOMENT, "TIMESTAMP")
+    elif kind == "DATE" or kind.startswith("TIMESTAMP"):
+        moment = f"try_cast({text} AS TIMESTAMP)"
+    else:
+        return "NULL::TIMESTAMP"
+    return f"CASE WHEN isfinite({moment}) THEN {moment} END"
 
 
-def _numeric(kind: str) -> bool:
-    return kind in FLOATS or kind in INTEGERS or kind == "VARCHAR" or kind.startswith("DECIMAL")
+def _as_number(text: str, kind: str) -> str:
+    if kind == "DOUBLE" or kind in INTEGERS:
+        # A double of 17 digits is whole itself; scaled to a decimal it no longer would be.
+        return text
+    if kind == "FLOAT":
+        # By its shortest spelling: 99.1, not the 99.0999984741 that single precision holds.
+        return f"try_cast(CAST({text} AS VARCHAR) AS DECIMAL(38, 10))"
+    if kind == "VARCHAR":
+        return _shaped(text, NUMBER, "DECIMAL(38, 10)")
+    return f"try_cast({text} AS DECIMAL(38, 10))" if kind[:7] == "DECIMAL" else "NULL::DECIMAL"
+
+
+def _shaped(text: str, pattern: str, kind: str) -> str:
+    # DuckDB's own casts take 1_000 for a thousand and drop the offset of a time.
+    matches = f"regexp_full_match({text}, {_literal(pattern)})"
+    return f"CASE WHEN {matches} THEN try_cast({text} AS {kind}) END"
 
 
 def _refuse_bad_values(
@@ -139,7 +157,7 @@ def _literal(text: str) -> str:
 
 
 def _other_type(kind: str) -> sa.types.TypeEngine[Any]:
-    if kind in ("VARCHAR", "UUID"):
+    if kind == "VARCHAR":
         return sa.String()
     if kind in ("BLOB", "BIT"):
         return sa.LargeBinary()

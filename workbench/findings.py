@@ -24,8 +24,12 @@ def findings(ranked: RankedColors) -> pl.DataFrame:
     found = [
         *_unranked(ranked),
         *_rows_where(
-            colors, pl.col("RANK").is_null() | ~pl.col("RANK").is_between(1, 6), "BIAS",
-            "No valid rank", "neither RANK (1 to 6) nor BIAS says how good it is: sorted last",
+            colors, pl.col("RANK").is_null(), "BIAS",
+            "No rank", "neither RANK nor BIAS says how good it is: sorted last",
+        ),
+        *_rows_where(
+            colors, ~pl.col("RANK").is_between(1, 6), "RANK",
+            "Rank outside 1 to 6", "sorted by its number: below 1 it makes a parent of any color",
         ),
         *_rows_where(
             colors, pl.col("PX").is_null(), "CUSIP",
@@ -102,8 +106,6 @@ def _tickers(colors: pl.DataFrame) -> Iterator[Finding]:
 
 def _rounded_ids(colors: pl.DataFrame) -> Iterator[Finding]:
     ids = colors["MESSAGE_ID"].drop_nulls().unique()
-    if not ids.dtype.is_integer():
-        return
     long = ids.filter(ids >= 10**FLOAT_DIGITS)
     rounded = long.filter(long % 10 == 0)
     # One id in ten ends in 0 by chance; three standard deviations more do not.

@@ -86,6 +86,12 @@ def run_colors(
     `order`, and what `connect` raises for a source.
     """
     colors.parse_order(order)
+    # papermill's command line hands "false" and 2.0 over where a boolean and a text were meant.
+    if not isinstance(deduplicate, bool) or not isinstance(sector, str | None):
+        raise UsageError(
+            f"deduplicate is true or false and sector a text or none, not {deduplicate!r} and "
+            f"{sector!r}."
+        )
     database = connect(source) if isinstance(source, str) and _of_source(data) else None
     try:
         opened = _open(data, database if database is not None else source)
@@ -102,6 +108,7 @@ def run_colors(
     finally:
         if database is not None:
             database.close()
+    rows = _whole(rows, opened.label)
     ranked = rows.filter(pl.col("CUSIP").is_not_null())
     return RankedColors(
         label=opened.label,
@@ -136,6 +143,18 @@ def _open(data: Any, source: Any) -> engines.Input:
     if isinstance(data, (str, Path)):
         return engines.from_file(data)
     return engines.from_frame(data)
+
+
+def _whole(rows: pl.DataFrame, label: str) -> pl.DataFrame:
+    """Make integers of what must be whole; raises DataError for a rank of 2.5."""
+    for name in (*colors.WHOLE, *colors.ADDED, *colors.INTERNAL[:2]):
+        column = rows[name]
+        if column.dtype != pl.Int64:
+            odd = column.filter(column.round(0) != column)
+            if odd.len():
+                raise DataError(f"{label}: column {name} holds {odd[0]}, which is no whole number.")
+            rows = rows.with_columns(column.cast(pl.Int64))
+    return rows
 
 
 def _refuse_unknown_sector(opened: engines.Input, sector: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from decimal import Decimal
 from typing import Any
 
@@ -20,8 +21,9 @@ def record(name: str, value: float | Decimal | str, *, unit: str | None = None) 
         value = int(value) if value == value.to_integral_value() else float(value)
     elif hasattr(value, "item"):
         value = value.item()
-    if not isinstance(value, (bool, int, float, str)):
-        raise TypeError(f"record({name!r}, …) takes a number or a text, not {type(value).__name__}")
+    finite = not isinstance(value, float) or math.isfinite(value)
+    if not finite or not isinstance(value, (bool, int, float, str)):
+        raise TypeError(f"record({name!r}, …) takes a finite number or a text, not {value!r}.")
     figure = {"name": name, "value": value, "unit": unit}
     shown = f"{value:,}" if isinstance(value, (int, float)) else value
     publish(FIGURE, figure, f"{name}: {shown}{f' {unit}' if unit else ''}")

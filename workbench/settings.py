@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,6 +16,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as SettingsSourceError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -48,7 +50,13 @@ class Source(BaseModel):
             raise ValueError(
                 "the URL cannot be parsed; it looks like postgresql+psycopg://host:5432/dbname"
             ) from None
-        if parsed.password is not None or "password" in parsed.query:
+        keys = " ".join(parsed.query).casefold()
+        # Oracle's own user/password@host lands in the database's part of the URL.
+        if (
+            parsed.password is not None
+            or re.search("passw|pwd", keys)
+            or "@" in (parsed.database or "")
+        ):
             raise ValueError(
                 "the URL contains a password, which would end in logs and version control; "
                 'take it out and name where it is kept, e.g. credentials = "env:WAREHOUSE" '
@@ -60,8 +68,6 @@ class Source(BaseModel):
     def _leads_somewhere(self) -> Source:
         if self.kind == "database" and self.url is None:
             raise ValueError('a source needs a url (or kind = "embedded")')
-        if self.kind == "embedded" and self.url is not None:
-            raise ValueError('kind = "embedded" takes no url; leave one of them out')
         return self
 
 
@@ -83,6 +89,9 @@ class Settings(BaseSettings):
     @field_validator("sources")
     @classmethod
     def _demo_is_always_there(cls, sources: dict[str, Source]) -> dict[str, Source]:
+        if odd := [name for name in sources if name != name.lower()]:
+            # The environment knows no case: an override would make a second source.
+            raise ValueError(f"the source name {odd[0]!r} must be written in lower case")
         return {"demo": Source(kind="embedded"), **sources}
 
     @classmethod
@@ -142,6 +151,8 @@ def load_settings() -> Settings:
     _refuse_unknown_keys(config)
     try:
         return Settings(_env_file=project_folder() / ".env")  # type: ignore[call-arg]
+    except (SettingsSourceError, UnicodeDecodeError) as error:
+        raise SettingsError(f"The environment or .env cannot be read: {error}.") from None
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "settings"

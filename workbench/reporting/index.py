@@ -54,6 +54,12 @@ def write_index(root: Path) -> Path:
     return target
 
 
+def may_write(root: Path) -> bool:
+    """Tell whether `index.html` below root is missing or ours: another's page is not replaced."""
+    target = root / "index.html"
+    return not target.exists() or b'content="workbench"' in target.read_bytes()[:2000]
+
+
 @cache
 def _template() -> Template:
     environment = Environment(

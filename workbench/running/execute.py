@@ -15,6 +15,7 @@ from typing import Any
 
 import nbformat
 import papermill
+from jupyter_client.kernelspec import NoSuchKernel
 from jupyter_core.paths import jupyter_runtime_dir
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
@@ -23,7 +24,7 @@ from traitlets.config import Config
 from workbench import records
 from workbench.errors import WorkbenchError
 from workbench.reporting.html import render
-from workbench.reporting.index import write_index
+from workbench.reporting.index import may_write, write_index
 from workbench.running import outcome
 from workbench.running.outcome import Outcome
 from workbench.running.plan import RunSpec, read_notebook
@@ -39,11 +40,18 @@ def run(spec: RunSpec, *, progress: bool = False) -> tuple[Outcome, Path]:
     an outcome, not an exception; raises WorkbenchError when the folder cannot be written.
     """
     started = dt.datetime.now(dt.UTC)
-    run_id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    run_id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
     runs = spec.output / spec.name
     building, folder = runs / f".{run_id}.partial", runs / run_id
     try:
-        (building / "data").mkdir(parents=True)
+        if not may_write(spec.output):
+            raise FileExistsError(None, "there is an index.html that is no index of runs")
+        runs.mkdir(parents=True, exist_ok=True)
+        building.mkdir()
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    try:
+        (building / "data").mkdir()
         notebook, failure = _execute(spec, building, run_id, progress=progress)
         result = _outcome(spec, notebook, failure, run_id, started, runs)
         nbformat.write(notebook, building / "notebook.ipynb")
@@ -54,13 +62,17 @@ def run(spec: RunSpec, *, progress: bool = False) -> tuple[Outcome, Path]:
         _point_latest(runs, run_id)
         write_index(spec.output)
     except OSError as error:
-        raise WorkbenchError(
-            f"The run folder {folder} cannot be written: {error.strerror or error}.",
-            "Check the disk and permissions, or choose another place with --output.",
-        ) from None
+        raise _unwritable(folder, error) from None
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return result, folder
+
+
+def _unwritable(folder: Path, error: OSError) -> WorkbenchError:
+    return WorkbenchError(
+        f"The run folder {folder} cannot be written: {error.strerror or error}.",
+        "Check the disk and permissions, or choose another place with --output.",
+    )
 
 
 def _execute(
@@ -77,17 +89,27 @@ def _execute(
                 str(saved).replace("{", "{{").replace("}", "}}"),
                 parameters=dict(spec.given),
                 progress_bar={"file": sys.stderr, "leave": False} if progress else False,
+                kernel_name=_kernel(spec),
                 start_timeout=START_LIMIT,
                 config=_private_transport(),
+                # ipykernel's remarks on being interrupted or shut down are not the reader's.
+                extra_arguments=["--log-level=CRITICAL"] if "python" in _kernel(spec) else [],
             )
         except PapermillExecutionError:
             pass
         except DeadKernelError:
             failure = "The kernel died while the notebook was running."
+        except NoSuchKernel:
+            failure = f"The notebook asks for the kernel {_kernel(spec)!r}, which is not installed."
         except RuntimeError as error:
             failure = f"The kernel could not run the notebook: {error}"
     notebook = read_notebook(saved) if saved.exists() else read_notebook(spec.notebook)
     return _without_marks(notebook), failure
+
+
+def _kernel(spec: RunSpec) -> str:
+    named = read_notebook(spec.notebook).metadata.get("kernelspec", {}).get("name")
+    return str(named or "python3")
 
 
 def _private_transport() -> Config:

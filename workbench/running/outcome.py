@@ -123,7 +123,7 @@ def figures_of(
     notebook: nbformat.NotebookNode, previous: Mapping[str, Any] | None
 ) -> list[dict[str, Any]]:
     """Collect the recorded figures, each with its value in the last successful run."""
-    before = {f["name"]: f.get("value") for f in (previous or {}).get("figures", [])}
+    before = {f.get("name"): f.get("value") for f in (previous or {}).get("figures", [])}
     # A cell that is run again, or a loop, states a figure twice: the last word counts.
     latest = {figure["name"]: figure for figure in stated(notebook, records.FIGURE)}
     return [{**figure, "previous": before.get(name)} for name, figure in latest.items()]
@@ -138,6 +138,7 @@ def last_success(folder: Path) -> dict[str, Any] | None:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
-        if isinstance(content, dict) and content.get("status") in GOOD:
-            return content
+        figures = content.get("figures", []) if isinstance(content, dict) else None
+        if isinstance(figures, list) and content.get("status") in GOOD:
+            return {**content, "figures": [f for f in figures if isinstance(f, dict)]}
     return None

@@ -35,8 +35,10 @@ class Parameter:
     def check(self, value: Any) -> Any:
         """Return the value in the declared type; raises UsageError naming what was expected."""
         try:
+            # JSON, because run.json will hold it, and papermill could not write more.
+            json.dumps(value, allow_nan=False)
             return self._adapter().validate_python(value, strict=True)
-        except ValidationError:
+        except (ValidationError, TypeError, ValueError):
             raise UsageError(
                 f"Parameter {self.name} expects {self.annotation}, not "
                 f"{value!r} ({type(value).__name__})."

@@ -1,0 +1,90 @@
+"""An Excel sheet as a data frame: values as they are in their cells, none bent to a type."""
+
+from __future__ import annotations
+
+import datetime as dt
+import warnings
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from workbench.colors import match_columns
+from workbench.errors import DataError
+
+EXCEL_SUFFIXES = (".xlsx", ".xlsm")
+TITLE_ROWS = 20  # above the header, at most
+
+
+def read_sheet(path: Path) -> pl.DataFrame:
+    """Read the first sheet with the columns of a feed; raises DataError when there is none.
+
+    Title rows above the header are passed over. A column of mixed cells becomes text, each value
+    in full, and error cells such as #N/A become text too, so that whoever needs numbers can say
+    where they are not.
+    """
+    import openpyxl
+    from openpyxl.utils.exceptions import InvalidFileException
+
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+            sheets = {sheet.title: list(sheet.iter_rows(values_only=True)) for sheet in book}
+            book.close()
+    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+        raise DataError(
+            f"{path} is not an Excel workbook that can be read.", f"The reader says: {error}"
+        ) from None
+    failures = []
+    for title, rows in sheets.items():
+        start = next((i for i, row in enumerate(rows[:TITLE_ROWS]) if _is_header(row)), 0)
+        try:
+            names = column_names(rows[start] if rows else (), f"{path.name}, sheet {title}")
+        except DataError as error:
+            failures.append(error)
+            continue
+        columns = zip(*rows[start + 1 :], strict=True) if rows[start + 1 :] else [()] * len(names)
+        return pl.DataFrame(
+            [_series(name, values) for name, values in zip(names, columns, strict=True)]
+        )
+    raise failures[0] if failures else DataError(f"{path} has no sheets.")
+
+
+def column_names(header: Sequence[Any], place: str) -> list[str]:
+    """Name a file's columns by its header, the unnamed ones by their number.
+
+    Raises DataError when a column is there twice, or one that a feed needs is not.
+    """
+    names = [str(cell).strip() if cell is not None else "" for cell in header]
+    if not any(names):
+        raise DataError(f"{place} has no header: its first line is empty.")
+    names = [name or f"column {number}" for number, name in enumerate(names, start=1)]
+    match_columns(names, place)
+    seen: set[str] = set()
+    for name in names:
+        if name.lower() in seen:
+            raise DataError(f"{place} has the column {name!r} twice.", "Rename one of them.")
+        seen.add(name.lower())
+    return names
+
+
+def _is_header(row: Sequence[Any]) -> bool:
+    return any(isinstance(cell, str) and cell.strip().upper() == "CUSIP" for cell in row)
+
+
+def _series(name: str, values: Sequence[Any]) -> pl.Series:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds and kinds <= {int, float}:
+        small = all(isinstance(value, int) and abs(value) < 2**63 for value in values if value)
+        return pl.Series(name, values, dtype=pl.Int64 if small else pl.Float64, strict=False)
+    if kinds == {dt.datetime}:
+        return pl.Series(name, values, dtype=pl.Datetime("us"))
+    return pl.Series(name, [_text(value) for value in values], dtype=pl.String)
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return None if value is None else str(value)
