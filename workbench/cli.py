@@ -23,6 +23,10 @@ class Commands(click.Group):
         except WorkbenchError as error:
             click.echo(f"error: {error}", err=True)
             context.exit(2 if isinstance(error, UsageError) else 1)
+        except OSError as error:
+            place = f": {error.filename}" if error.filename else ""
+            click.echo(f"error: {error.strerror or error}{place}", err=True)
+            context.exit(1)
         except KeyboardInterrupt:
             click.echo("cancelled", err=True)
             context.exit(130)

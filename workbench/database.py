@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Self, TypeVar
 
 import polars as pl
@@ -17,7 +16,7 @@ from sqlalchemy import event, exc
 from sqlalchemy.engine import URL, Engine, make_url
 
 from workbench import credentials, dtypes, records
-from workbench.errors import ConnectionFailed, DataError, QueryError
+from workbench.errors import ConnectionFailed, DataError, QueryError, nearest
 from workbench.settings import Source, load_settings
 
 log = logging.getLogger(__name__)
@@ -196,14 +195,11 @@ class Database:
     def _unknown_table(
         self, name: str, schema: str, names: list[str], inspector: sa.Inspector
     ) -> DataError:
-        near = get_close_matches(name.rpartition(".")[2].lower(), names, n=1)
-        prefix = f"{schema}." if schema else ""
-        known = ", ".join(f"{prefix}{table}" for table in sorted(names)[:10])
+        full = [f"{schema}.{table}" if "." in name else table for table in sorted(names)]
         schemas = ", ".join(sorted(inspector.get_schema_names())[:10])
         return DataError(
-            f"Source {self.name!r} has no table {name!r}."
-            + (f" Did you mean {prefix + near[0]!r}?" if near else ""),
-            f"Tables there: {known}." if names else f"Schemas there: {schemas}.",
+            f"Source {self.name!r} has no table {name!r}.{nearest(name, full)}",
+            f"Tables there: {', '.join(full[:10])}." if full else f"Schemas there: {schemas}.",
         )
 
 

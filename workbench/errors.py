@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Suggest what was meant: " Did you mean 'x'?", or nothing where nothing is near."""
+    near = get_close_matches(name.lower(), list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
 
 class WorkbenchError(Exception):
     """Any failure the reader can act on: one sentence, and a hint where there is one."""

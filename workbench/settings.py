@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +19,7 @@ from pydantic_settings import SettingsError as SettingsSourceError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from workbench.errors import SettingsError
+from workbench.errors import SettingsError, nearest
 
 CONFIG_NAME = "workbench.toml"
 
@@ -117,10 +116,9 @@ class Settings(BaseSettings):
                 "A connection URL is not a source name.",
                 f"Give it a name under [sources.NAME] in {CONFIG_NAME} and use that name.",
             )
-        near = get_close_matches(name, self.sources, n=1)
         known = ", ".join(sorted(self.sources))
         raise SettingsError(
-            f"Unknown source {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""),
+            f"Unknown source {name!r}.{nearest(name, self.sources)}",
             f"Known sources: {known}. Add others under [sources.NAME] in {CONFIG_NAME}.",
         )
 
@@ -148,7 +146,8 @@ def project_folder() -> Path:
 def load_settings() -> Settings:
     """Read the settings afresh; raises SettingsError in one sentence for anything unusable."""
     config = config_path()
-    _refuse_unknown_keys(config)
+    if config:
+        _refuse_unknown_keys(config)
     try:
         return Settings(_env_file=project_folder() / ".env")  # type: ignore[call-arg]
     except (SettingsSourceError, UnicodeDecodeError) as error:
@@ -162,11 +161,9 @@ def load_settings() -> Settings:
         ) from None
 
 
-def _refuse_unknown_keys(config: Path | None) -> None:
+def _refuse_unknown_keys(config: Path) -> None:
     # The environment may hold anything, so pydantic ignores what it does not know;
     # in our own file an unknown key is a slip of the pen and must not pass.
-    if config is None:
-        return
     try:
         content: dict[str, Any] = tomllib.loads(config.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

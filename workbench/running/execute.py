@@ -37,19 +37,19 @@ def run(spec: RunSpec, *, progress: bool = False) -> tuple[Outcome, Path]:
     """Run one notebook; returns its outcome and the run folder, which is whole or not there.
 
     The folder is built under a temporary name and renamed at the end. A notebook that fails is
-    an outcome, not an exception; raises WorkbenchError when the folder cannot be written.
+    an outcome, not an exception; raises OSError when the folder cannot be written.
     """
     started = dt.datetime.now(dt.UTC)
     run_id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
     runs = spec.output / spec.name
     building, folder = runs / f".{run_id}.partial", runs / run_id
-    try:
-        if not may_write(spec.output):
-            raise FileExistsError(None, "there is an index.html that is no index of runs")
-        runs.mkdir(parents=True, exist_ok=True)
-        building.mkdir()
-    except OSError as error:
-        raise _unwritable(folder, error) from None
+    if not may_write(spec.output):
+        raise WorkbenchError(
+            f"{spec.output} holds an index.html that is no index of runs.",
+            "Choose another place with --output.",
+        )
+    runs.mkdir(parents=True, exist_ok=True)
+    building.mkdir()
     try:
         (building / "data").mkdir()
         notebook, failure = _execute(spec, building, run_id, progress=progress)
@@ -59,20 +59,11 @@ def run(spec: RunSpec, *, progress: bool = False) -> tuple[Outcome, Path]:
         (building / "report.html").write_text(report, encoding="utf-8")
         (building / "run.json").write_text(result.to_json(), encoding="utf-8")
         building.rename(folder)
-        _point_latest(runs, run_id)
-        write_index(spec.output)
-    except OSError as error:
-        raise _unwritable(folder, error) from None
     finally:
         shutil.rmtree(building, ignore_errors=True)
+    _point_latest(runs, run_id)
+    write_index(spec.output)
     return result, folder
-
-
-def _unwritable(folder: Path, error: OSError) -> WorkbenchError:
-    return WorkbenchError(
-        f"The run folder {folder} cannot be written: {error.strerror or error}.",
-        "Check the disk and permissions, or choose another place with --output.",
-    )
 
 
 def _execute(

@@ -6,13 +6,12 @@ import ast
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Literal, Optional
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from workbench.errors import UsageError
+from workbench.errors import UsageError, nearest
 
 TAG = "parameters"
 # What papermill can write into a notebook as Python; a date is given as text.
@@ -131,7 +130,6 @@ def check_parameters(
 
 
 def _unknown(name: str, known: Mapping[str, Parameter]) -> UsageError:
-    near = get_close_matches(name, known, n=1)
     if not known:
         return UsageError(f"Unknown parameter {name!r}: the notebook takes no parameters.")
     listing = "\n".join(
@@ -139,6 +137,5 @@ def _unknown(name: str, known: Mapping[str, Parameter]) -> UsageError:
         for p in known.values()
     )
     return UsageError(
-        f"Unknown parameter {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""),
-        f"The notebook takes:\n{listing}",
+        f"Unknown parameter {name!r}.{nearest(name, known)}", f"The notebook takes:\n{listing}"
     )

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import yaml
 
-from workbench.errors import UsageError
+from workbench.errors import UsageError, nearest
 from workbench.running.parameters import check_parameters, read_parameters
 from workbench.settings import load_settings, project_folder
 
@@ -65,9 +64,8 @@ def find_notebook(name: str) -> Path:
         kind = "a directory" if path.is_dir() else "not a notebook (.ipynb)"
         raise UsageError(f"{name} is {kind}.")
     known = sorted(found.stem for found in folder.glob("*.ipynb"))
-    near = get_close_matches(path.stem, known, n=1)
     raise UsageError(
-        f"Unknown notebook {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""),
+        f"Unknown notebook {name!r}.{nearest(path.stem, known)}",
         f"Notebooks in {folder}: {', '.join(known) or 'none'}. A path to an .ipynb serves too.",
     )
 
