@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 from conftest import BIN, ROOT, Command
 
+HIDDEN = "not-to-be-repeated"
 RUN_COLORS = str(ROOT / "notebooks" / "run_colors.ipynb")
 
 
@@ -108,7 +109,7 @@ def test_input_that_cannot_be_read_ends_in_a_truthful_report(
         ("", "nowhere", "Unknown source 'nowhere'"),
         ('[sources.down]\nurl = "postgresql+psycopg://127.0.0.1:9/x"', "down",
          "Source 'down' cannot be reached at 127.0.0.1:9"),
-        ('[sources.w]\nurl = "postgresql+psycopg://u:hunter2@127.0.0.1/x"', "w",
+        (f'[sources.w]\nurl = "postgresql+psycopg://u:{HIDDEN}@127.0.0.1/x"', "w",
          "the URL contains a password"),
     ],
 )  # fmt: skip
@@ -121,8 +122,8 @@ def test_a_source_that_cannot_be_used(
     assert says in done.stderr
     assert "Traceback" not in done.stderr
     written = [p for p in project.rglob("*") if p.is_file() and p.name != "workbench.toml"]
-    assert not any(b"hunter2" in path.read_bytes() for path in written)
-    assert "hunter2" not in done.stderr
+    assert not any(HIDDEN.encode() in path.read_bytes() for path in written)
+    assert HIDDEN not in done.stderr
 
 
 @pytest.mark.parametrize(

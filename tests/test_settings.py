@@ -12,6 +12,9 @@ from workbench.errors import CredentialsError, SettingsError
 from workbench.settings import load_settings
 
 
+HIDDEN = "not-to-be-repeated"
+
+
 def write(folder: Path, text: str) -> None:
     (folder / "workbench.toml").write_text(text)
 
@@ -46,10 +49,10 @@ def test_the_environment_goes_over_dotenv_over_the_file(
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('[sources.wh]\nurl = "postgresql+psycopg://u:hunter2@dw/wh"', "contains a password"),
-        ('[sources.wh]\nurl = "postgresql+psycopg://dw/wh?password=hunter2"', "password"),
-        ('[sources.wh]\nurl = "postgresql+psycopg://dw/wh?SSLPASSWORD=hunter2"', "password"),
-        ('[sources.wh]\nurl = "oracle+oracledb://scott/hunter2@dw:1521"', "password"),
+        (f'[sources.wh]\nurl = "postgresql+psycopg://u:{HIDDEN}@dw/wh"', "contains a password"),
+        (f'[sources.wh]\nurl = "postgresql+psycopg://dw/wh?password={HIDDEN}"', "password"),
+        (f'[sources.wh]\nurl = "postgresql+psycopg://dw/wh?SSLPASSWORD={HIDDEN}"', "password"),
+        (f'[sources.wh]\nurl = "oracle+oracledb://scott/{HIDDEN}@dw:1521"', "password"),
         ('[sources.Wh]\nurl = "postgresql+psycopg://dw/wh"', "lower case"),
         ("[sources.wh]\nread_only = true", "needs a url"),
         ('[sources.wh]\nurl = "not a url"', "cannot be parsed"),
@@ -64,7 +67,7 @@ def test_a_wrong_file_is_one_sentence_without_secrets(project: Path, text: str, 
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert says in str(caught.value)
-    assert "hunter2" not in str(caught.value)
+    assert HIDDEN not in str(caught.value)
     assert len(str(caught.value)) < 500
 
 
@@ -95,8 +98,8 @@ def test_an_unknown_source_lists_those_that_exist(project: Path) -> None:
 
 def test_a_url_is_not_a_source_and_is_not_repeated(project: Path) -> None:
     with pytest.raises(SettingsError) as caught:
-        connect("postgresql://u:hunter2@dw/wh")
-    assert "hunter2" not in str(caught.value)
+        connect(f"postgresql://u:{HIDDEN}@dw/wh")
+    assert HIDDEN not in str(caught.value)
 
 
 def test_env_credentials_come_from_the_environment_or_dotenv(
@@ -110,11 +113,11 @@ def test_env_credentials_come_from_the_environment_or_dotenv(
     assert "from-the-environment" not in repr(found)
 
 
-@pytest.mark.parametrize("reference", ["hunter2", "vault:hunter2", "env:", ":hunter2"])
+@pytest.mark.parametrize("reference", [HIDDEN, f"vault:{HIDDEN}", "env:", f":{HIDDEN}"])
 def test_a_wrong_reference_is_not_repeated(project: Path, reference: str) -> None:
     with pytest.raises(CredentialsError) as caught:
         resolve(reference)
-    assert "hunter2" not in str(caught.value)
+    assert HIDDEN not in str(caught.value)
 
 
 def test_a_missing_key_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
