@@ -11,7 +11,6 @@ from workbench.database import connect
 from workbench.errors import CredentialsError, SettingsError
 from workbench.settings import load_settings
 
-
 HIDDEN = "not-to-be-repeated"
 
 
