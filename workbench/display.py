@@ -116,7 +116,7 @@ def save(
 
 def _note(height: int, rows: int, rest: str | None) -> str | None:
     if height <= rows:
-        return None
+        return None if height else "No rows."
     return f"The first {rows:,} of {height:,} rows" + (
         f"; all of them are in {rest}." if rest else "."
     )
