@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
-import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -18,7 +16,12 @@ from workbench.reporting.sanitise import Outline, markdown, sanitise
 _COLLECTED = {f"application/vnd.workbench.{kind}+json" for kind in ("figure", "source", "as-of")}
 _ACTIVE = re.compile(r"application/(javascript|vnd\.jupyter\.widget.*|vnd\.holoviews.*)")
 _LONGEST = 200_000
-_RASTER = ("image/png", "image/jpeg", "image/gif", "image/webp")
+# Of what an output offers, the first of these that leaves something to see is shown.
+_PREFERRED = (
+    *("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/webp"),
+    *("text/html", "text/markdown", "text/latex"),
+)
+_SIDES = ("width", "height")
 
 Output = Mapping[str, Any]
 
@@ -60,14 +63,6 @@ def block(text: str) -> Markup:
     return Markup("<pre>{}</pre>").format(text)
 
 
-def failure(output: Output) -> Markup:
-    """Return an exception: its name and message, and the traceback behind them."""
-    trace = "\n".join(map(str, output.get("traceback") or []))
-    return Markup('<div class="failure"><p><strong>{}</strong>: {}</p>{}</div>').format(
-        output.get("ename") or "Error", output.get("evalue") or "", block(trace) if trace else ""
-    )
-
-
 def note(text: str) -> Markup:
     """Return a remark of the page itself about something it does not show."""
     return Markup('<p class="note">[{}]</p>').format(text)
@@ -79,12 +74,15 @@ def _stream_name(output: Output) -> str:
 
 def _one(output: Output, outline: Outline) -> Markup:
     if output.get("output_type") == "error":
-        return failure(output)
-    data = output.get("data")
-    if not isinstance(data, Mapping) or not data or _COLLECTED & set(data):
+        trace = "\n".join(map(str, output.get("traceback") or []))
+        return Markup('<div class="failure"><p><strong>{}</strong>: {}</p>{}</div>').format(
+            output.get("ename") or "Error", output.get("evalue") or "", trace and block(trace)
+        )
+    data = output.get("data") or {}
+    if not data or _COLLECTED & set(data):
         return Markup()
-    for mime, show in _WAYS.items():
-        if mime in data and (markup := show(mime, output, outline)):
+    for mime in _PREFERRED:
+        if mime in data and (markup := _shown_as(mime, output, outline)):
             return markup
     active = next((mime for mime in data if _ACTIVE.fullmatch(mime)), None)
     if active is None and "text/plain" in data:
@@ -92,82 +90,47 @@ def _one(output: Output, outline: Outline) -> Markup:
     return note(f"output left out: {active or ', '.join(data)}")
 
 
-def _svg(mime: str, output: Output, outline: Outline) -> Markup:
-    text = text_of(output["data"][mime])
-    root = re.search(r"<svg\b[^<>]*>", text)
-    if root is None:
-        return Markup()
-    width, height = (_pixels(root[0], side) for side in ("width", "height"))
-    content = base64.b64encode(text[root.start() :].encode()).decode()
-    return _figure(f"data:{mime};base64,{content}", _alt(mime, output), width, height)
+def _shown_as(mime: str, output: Output, outline: Outline) -> Markup:
+    content = text_of(output["data"][mime])
+    match mime:
+        case "text/html":
+            return sanitise(content, outline)
+        case "text/markdown":
+            return markdown(content, outline)
+        case "text/latex":
+            return block(content)
+        case _:
+            return _image(mime, content, output)
 
 
-def _raster(mime: str, output: Output, outline: Outline) -> Markup:
-    content = "".join(text_of(output["data"][mime]).split())
-    try:
-        head = base64.b64decode(content, validate=True)[:24]
-    except (binascii.Error, ValueError):
-        return note(f"image left out, it is damaged: {_alt(mime, output)}")
-    width, height = None, None
-    if mime == "image/png" and len(head) == 24:
-        width, height = struct.unpack(">II", head[16:24])
-    metadata = _metadata(mime, output)
-    if isinstance(metadata.get("width"), int) and isinstance(metadata.get("height"), int):
-        width, height = metadata["width"], metadata["height"]
-    return _figure(f"data:{mime};base64,{content}", _alt(mime, output), width, height)
-
-
-def _html(mime: str, output: Output, outline: Outline) -> Markup:
-    return sanitise(text_of(output["data"][mime]), outline)
-
-
-def _markdown(mime: str, output: Output, outline: Outline) -> Markup:
-    return markdown(text_of(output["data"][mime]), outline)
-
-
-def _latex(mime: str, output: Output, outline: Outline) -> Markup:
-    return block(text_of(output["data"][mime]))
-
-
-_WAYS: dict[str, Callable[[str, Output, Outline], Markup]] = {
-    "image/svg+xml": _svg,
-    **dict.fromkeys(_RASTER, _raster),
-    "text/html": _html,
-    "text/markdown": _markdown,
-    "text/latex": _latex,
-}
-
-
-def _figure(source: str, alt: str, width: int | None, height: int | None) -> Markup:
+def _image(mime: str, content: str, output: Output) -> Markup:
+    stated = (output.get("metadata") or {}).get(mime) or {}
+    alt = _alt(stated, output["data"])
+    sizes = [stated.get(side) for side in _SIDES]
+    if mime == "image/svg+xml":
+        root = re.search(r"<svg\b[^<>]*>", content)
+        if root is None:
+            return Markup()
+        content = base64.b64encode(content[root.start() :].encode()).decode()
+        found = (re.search(rf"""\s{side}=["'](\d+)[\d.]*(px)?["']""", root[0]) for side in _SIDES)
+        sizes = [size and size[1] for size in found]
+    content = "".join(content.split())
+    if len(content) % 4 or not re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", content):
+        return note(f"image left out, it is damaged: {alt}")
     # Known sizes keep the text from jumping while the page is laid out.
-    known = Markup(' width="{}" height="{}"').format(width, height) if width and height else ""
-    return Markup('<figure><img src="{}" alt="{}"{}></figure>').format(source, alt, known)
+    size = Markup(' width="{}" height="{}"').format(*sizes) if all(sizes) else ""
+    image = Markup('<figure><img src="data:{};base64,{}" alt="{}"{}></figure>')
+    return image.format(mime, content, alt, size)
 
 
-def _pixels(root: str, side: str) -> int | None:
-    found = re.search(rf'\s{side}=["\']([\d.]{{1,9}})(px|pt)?["\']', root)
-    if found is None:
-        return None
-    try:
-        return round(float(found[1]) * (4 / 3 if found[2] == "pt" else 1))
-    except ValueError:
-        return None
-
-
-def _metadata(mime: str, output: Output) -> Mapping[str, Any]:
-    metadata = output.get("metadata")
-    own = metadata.get(mime) if isinstance(metadata, Mapping) else None
-    return own if isinstance(own, Mapping) else {}
-
-
-def _alt(mime: str, output: Output) -> str:
-    specs = [item for key, item in output["data"].items() if "vega" in key]
-    spec: Mapping[str, Any] = specs[0] if specs and isinstance(specs[0], Mapping) else {}
+def _alt(stated: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """Return what an image shows, by its author's word or the title of the chart beside it."""
+    specs = (item for key, item in data.items() if "vega" in key and isinstance(item, dict))
+    spec: Mapping[str, Any] = next(specs, {})
     title = spec.get("title")
-    if isinstance(title, Mapping):
-        title = title.get("text")
-    for words in (_metadata(mime, output).get("alt"), spec.get("description"), title):
-        text = " ".join(map(str, words)) if isinstance(words, list) else words
-        if isinstance(text, str) and text.strip():
-            return " ".join(text.split())
+    title = title.get("text") if isinstance(title, dict) else title
+    for words in (stated.get("alt"), spec.get("description"), title):
+        lines = words if isinstance(words, list) else [words or ""]
+        if alt := " ".join(" ".join(map(str, lines)).split()):
+            return alt
     return "Chart"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import nh3
 from bs4 import BeautifulSoup, Tag
@@ -63,8 +63,7 @@ _CLEANER = nh3.Cleaner(
         "img": {"src", "alt", "width", "height"},
         "td": {"colspan", "rowspan"},
         "th": {"colspan", "rowspan", "scope", "abbr"},
-        "col": {"span"},
-        "colgroup": {"span"},
+        **{tag: {"span"} for tag in ("col", "colgroup")},
         "ol": {"start"},
         "details": {"open"},
         "time": {"datetime"},
@@ -76,32 +75,22 @@ _CLEANER = nh3.Cleaner(
 )
 
 
-@dataclass(frozen=True)
-class Heading:
-    """A heading the contents list links to."""
-
-    level: int
-    text: str
-    anchor: str
-
-
 @dataclass
 class Outline:
     """The headings of a page while it is being put together."""
 
     anchors: set[str]
     title: str | None = None
-    headings: list[Heading] = field(default_factory=list)
+    headings: list[dict[str, Any]] = field(default_factory=list)
     last_level: int = 1
     last_text: str = ""
 
-    def anchor(self, text: str) -> str:
-        """Return a unique id for a heading, spelt the way Jupyter spells it."""
+    def _anchor(self, text: str) -> str:
         # Same spelling as in JupyterLab, so links written there work here.
-        stem = re.sub(r"\s+", "-", text)[:80]
-        name, count = stem, 1
-        while name in self.anchors:
-            count += 1
+        stem = name = re.sub(r"\s+", "-", text)[:80]
+        for count in itertools.count(2):
+            if name not in self.anchors:
+                break
             name = f"{stem}-{count}"
         self.anchors.add(name)
         return name
@@ -120,8 +109,8 @@ class Outline:
             tag.name = f"h{level}"
             self.last_level, self.last_text = level, text
             if listed:
-                tag["id"] = self.anchor(text)
-                self.headings.append(Heading(level, text, str(tag["id"])))
+                tag["id"] = self._anchor(text)
+                self.headings.append({"level": level, "text": text, "anchor": tag["id"]})
 
 
 # As "minimal", but void elements are written the HTML way, which is also shorter.
@@ -156,61 +145,43 @@ def _visible(html: str) -> bool:
 
 
 def _check_image(soup: BeautifulSoup, image: Tag) -> None:
-    alt = str(image.get("alt") or "no description")
-    if not image.get("src"):
-        note = soup.new_tag("span", attrs={"class": "note"})
-        note.string = f"[image left out: {alt}]"
-        image.replace_with(note)
-    elif not image.get("alt"):
-        image["alt"] = "Image"
+    if image.get("src"):
+        image["alt"] = image.get("alt") or "Image"
+        return
+    note = soup.new_tag("span", attrs={"class": "note"})
+    note.string = f"[image left out: {image.get('alt') or 'no description'}]"
+    image.replace_with(note)
 
 
 def _fit_table(soup: BeautifulSoup, table: Tag, heading: str) -> None:
-    caption = table.find("caption", recursive=False)
-    if isinstance(caption, Tag):
+    titles = table.find_all("caption", recursive=False)
+    # great_tables writes title and subtitle as rows of their own.
+    titles = titles or table.select(":scope > thead td:is(.gt_title, .gt_subtitle)")
+    caption = soup.new_tag("caption")
+    for title in titles:
         # Inside an element of its own it can stay in sight while the table scrolls.
         part = soup.new_tag("span")
-        part.extend(list(caption.contents))
+        part.extend(list(title.contents))
+        if kind := title.get("class"):
+            part["class"] = kind
         caption.append(part)
-    else:
-        caption = _great_tables_caption(soup, table)
-    words = " ".join(caption.get_text(" ").split()) if caption else ""
+        (title.find_parent("tr") or title).extract()
+    if titles:
+        table.insert(0, caption)
+    words = " ".join(caption.get_text(" ").split())
     label = words or (f"Table in {heading}" if heading else "Table")
-    # A scrolling region must be reachable by keyboard, and so needs a name.
     first_row = table.find("tr")
-    columns = len(first_row.find_all(["td", "th"])) if isinstance(first_row, Tag) else 0
-    kind = "scroll wide" if columns > _PORTRAIT_COLUMNS else "scroll"
-    region = {"class": kind, "role": "region", "tabindex": "0", "aria-label": label}
+    columns = len(first_row.find_all(["td", "th"])) if first_row else 0
+    extent = "scroll wide" if columns > _PORTRAIT_COLUMNS else "scroll"
+    # A scrolling region must be reachable by keyboard, and so needs a name.
+    region = {"class": extent, "role": "region", "tabindex": "0", "aria-label": label}
     table.wrap(soup.new_tag("div", attrs=region))
-
-
-def _great_tables_caption(soup: BeautifulSoup, table: Tag) -> Tag | None:
-    caption = soup.new_tag("caption")
-    for kind in ("gt_title", "gt_subtitle"):
-        for cell in _cells(table, kind):
-            part = soup.new_tag("span", attrs={"class": kind})
-            part.extend(list(cell.contents))
-            caption.append(part)
-            row = cell.find_parent("tr")
-            (row or cell).decompose()
-    if not caption.contents:
-        return None
-    table.insert(0, caption)
-    return caption
-
-
-def _cells(table: Tag, kind: str) -> Iterator[Tag]:
-    head = table.find("thead", recursive=False)
-    if isinstance(head, Tag):
-        yield from head.find_all("td", class_=kind)
 
 
 class _Renderer(IPythonRenderer):
     """nbconvert's markdown, without colours for code and without failing on a lost attachment."""
 
-    def block_code(self, code: str, info: str | None = None) -> str:
-        """Render code as it is."""
-        return HTMLRenderer.block_code(self, code)
+    block_code = HTMLRenderer.block_code
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
         """Render an image; sanitising notes those that cannot be shown."""

@@ -38,28 +38,44 @@ def inert_tree(value: Any) -> Any:
     return value
 
 
+def checked(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run.json holds: every text inert, what is not of its expected kind empty."""
+    known: dict[str, Any] = inert_tree(run)
+    for key in ("parameters", "versions", "error", "git"):
+        known[key] = known[key] if isinstance(known.get(key), dict) else {}
+    for key in ("figures", "sources"):
+        items = known[key] if isinstance(known.get(key), list) else []
+        known[key] = [item for item in items if isinstance(item, dict)]
+    return known
+
+
+def finite(value: Any) -> bool:
+    """Tell whether a value is a number one can reckon with, which a yes or a no is not."""
+    # No comparison with NaN holds, and an integer no float can hold is compared exactly.
+    return type(value) in (int, float) and -1e300 < value < 1e300
+
+
 def number(value: Any) -> str:
     """Format a figure: thousands separators, no digits a float does not have."""
     if value is None or isinstance(value, bool):
         return "none" if value is None else "yes" if value else "no"
     if isinstance(value, int):
-        return f"{value:,d}".replace("-", "−")
-    if not isinstance(value, float):
+        digits = f"{value:,d}"
+    elif not isinstance(value, float):
         return str(value)
-    if not math.isfinite(value):
+    elif not math.isfinite(value):
         return "not a number" if math.isnan(value) else "infinite"
-    if value.is_integer() and abs(value) < 1e15:
-        return f"{value:,.0f}".replace("-", "−")
-    if 1e-4 <= abs(value) < 1e15:
-        return f"{value:,.4f}".rstrip("0").rstrip(".").replace("-", "−")
-    return f"{value:.4g}".replace("-", "−")
+    elif 1e-4 <= abs(value) < 1e15:
+        digits = f"{value:,.4f}".rstrip("0").rstrip(".")
+    else:
+        digits = f"{value:.4g}"
+    return digits.replace("-", "−")
 
 
 def change(value: Any, previous: Any) -> str:
     """Say how a figure moved since the last run; empty where that cannot be said."""
-    for side in (value, previous):
-        if isinstance(side, bool) or not isinstance(side, int | float) or not math.isfinite(side):
-            return ""
+    if not finite(value) or not finite(previous):
+        return ""
     if value == previous:
         return "unchanged"
     difference = value - previous
@@ -73,24 +89,19 @@ def parameter(value: Any) -> str:
     """Format a parameter's value as one line of text."""
     if value is None or isinstance(value, bool):
         return "none" if value is None else str(value).lower()
-    if isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, str):
-        return value or "(empty)"
-    if isinstance(value, list | tuple):
-        return ", ".join(parameter(item) for item in value) or "(none)"
-    return json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, list):
+        return ", ".join(map(parameter, value)) or "(none)"
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value) or "(empty)"
 
 
 def instant(value: Any) -> datetime | None:
     """Parse an ISO 8601 time, taken as UTC where it names no zone; None where it is no time."""
     try:
         parsed = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return None
-    try:
         return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-    except OverflowError:
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -99,16 +110,14 @@ def moment(value: Any) -> str:
     parsed = instant(value)
     if parsed is None:
         return "" if value is None else str(value)
-    if isinstance(value, str) and len(value) == len("2025-01-31"):
+    if len(value) == len("2025-01-31"):
         return f"{parsed.day} {parsed:%B} {parsed.year}"
     return f"{parsed.day} {parsed:%b} {parsed.year}, {parsed:%H:%M} UTC"
 
 
 def duration(seconds: Any) -> str:
     """Format seconds as `0.8 s`, `12 s`, `3 min 5 s` or `2 h 4 min`; empty for anything else."""
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        return ""
-    if not math.isfinite(seconds) or seconds < 0:
+    if not finite(seconds) or seconds < 0:
         return ""
     if seconds < 10:
         return f"{seconds:.1f} s"
@@ -121,6 +130,4 @@ def duration(seconds: Any) -> str:
 
 def size(count: Any) -> str:
     """Format a number of bytes as MB; empty for anything else."""
-    if isinstance(count, bool) or not isinstance(count, int | float) or not math.isfinite(count):
-        return ""
-    return f"{count / 1e6:,.0f} MB"
+    return f"{count / 1e6:,.0f} MB" if finite(count) else ""
