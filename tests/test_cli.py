@@ -242,3 +242,21 @@ def test_demo_counts_its_rows(workbench: Command) -> None:
     counts = json.loads(workbench("demo", "--json").stdout)
     assert counts["marketpulse.colors"] > 0
     assert set(counts) >= {"marketpulse.securities", "marketpulse.dealers"}
+
+
+def test_any_executed_notebook_converts_to_our_report(project: Path) -> None:
+    notebook = make_notebook(project / "plain.ipynb", "print('<b>hello</b>')", "1 / 0", "2")
+
+    def convert() -> str:
+        command = [str(BIN / "jupyter"), "nbconvert", "--to", "workbench", "plain.ipynb"]
+        subprocess.run(command, cwd=project, check=True, capture_output=True, timeout=120)
+        return (project / "plain.html").read_text(encoding="utf-8")
+
+    assert "Unknown status" in convert()
+    executed = [str(BIN / "papermill"), notebook.name, notebook.name]
+    done = subprocess.run(executed, cwd=project, capture_output=True, timeout=120)
+    assert done.returncode != 0
+    page = convert()
+    assert "This run failed" in page
+    assert "not run" in page
+    assert "&lt;b&gt;hello" in page

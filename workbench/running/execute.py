@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import papermill
@@ -21,7 +20,6 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from workbench import records
 from workbench.errors import WorkbenchError
 from workbench.reporting.html import render
 from workbench.reporting.index import may_write, write_index
@@ -156,21 +154,16 @@ def _outcome(
     runs: Path,
 ) -> Outcome:
     finished = dt.datetime.now(dt.UTC)
-    error = outcome.error_of(notebook)
-    if error is None and failure is not None:
-        error = {"cell": None, "name": "KernelFailure", "message": failure, "traceback": ""}
-    days = outcome.stated(notebook, records.AS_OF)
+    run = outcome.told(notebook, outcome.last_success(runs))
+    if failure is not None and run["error"] is None:
+        run["error"] = {"cell": None, "name": "", "message": failure, "traceback": ""}
     return Outcome(
+        **run,
         run_id=run_id,
         notebook=spec.notebook.name,
         name=spec.name,
-        title=outcome.title_of(notebook, spec.name),
         parameters=spec.parameters,
-        status="error" if error else "passed",
-        error=error,
-        figures=outcome.figures_of(notebook, outcome.last_success(runs)),
-        as_of=days[-1].get("value") if days else None,
-        sources=_distinct(outcome.stated(notebook, records.SOURCE)),
+        status="error" if run["error"] else "passed",
         started=started.isoformat(timespec="seconds"),
         finished=finished.isoformat(timespec="seconds"),
         duration=round((finished - started).total_seconds(), 3),
@@ -180,10 +173,6 @@ def _outcome(
         peak_memory=_peak_memory(),
         git=outcome.git_state(spec.notebook.parent),
     )
-
-
-def _distinct(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [item for position, item in enumerate(items) if item not in items[:position]]
 
 
 def _peak_memory() -> int | None:

@@ -84,18 +84,35 @@ def git_state(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def title_of(notebook: nbformat.NotebookNode, otherwise: str) -> str:
-    """Return the notebook's first heading of the first level."""
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            for line in cell.source.splitlines():
-                if line.startswith("# "):
-                    return str(line[2:].strip())
-    return otherwise
+def told(
+    notebook: nbformat.NotebookNode, previous: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Collect what an executed notebook tells of itself: title, error, figures, as-of, sources.
+
+    Each figure comes with its value in the `previous` run, the content of a run.json.
+    """
+    before = {f.get("name"): f.get("value") for f in (previous or {}).get("figures", [])}
+    # A cell that is run again, or a loop, states a figure twice: the last word counts.
+    figures = {figure.get("name"): figure for figure in _stated(notebook, records.FIGURE)}
+    sources = {source.get("name"): source for source in _stated(notebook, records.SOURCE)}
+    days = _stated(notebook, records.AS_OF)
+    headings = (
+        line[2:].strip()
+        for cell in notebook.cells
+        if cell.cell_type == "markdown"
+        for line in cell.source.splitlines()
+        if line.startswith("# ")
+    )
+    return {
+        "title": next(headings, ""),
+        "error": _error(notebook),
+        "figures": [{**f, "previous": before.get(name)} for name, f in figures.items()],
+        "as_of": days[-1].get("value") if days else None,
+        "sources": list(sources.values()),
+    }
 
 
-def stated(notebook: nbformat.NotebookNode, mime: str) -> list[dict[str, Any]]:
-    """Collect what the notebook's outputs state under one of our MIME types, in order."""
+def _stated(notebook: nbformat.NotebookNode, mime: str) -> list[dict[str, Any]]:
     found = (
         output["data"][mime]
         for cell in notebook.cells
@@ -105,8 +122,7 @@ def stated(notebook: nbformat.NotebookNode, mime: str) -> list[dict[str, Any]]:
     return [dict(content) for content in found if isinstance(content, Mapping)]
 
 
-def error_of(notebook: nbformat.NotebookNode) -> dict[str, Any] | None:
-    """Return the first error among the outputs: cell index, name, message and traceback."""
+def _error(notebook: nbformat.NotebookNode) -> dict[str, Any] | None:
     for index, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", []):
             if output.output_type == "error":
@@ -117,16 +133,6 @@ def error_of(notebook: nbformat.NotebookNode) -> dict[str, Any] | None:
                     "traceback": "\n".join(output.traceback),
                 }
     return None
-
-
-def figures_of(
-    notebook: nbformat.NotebookNode, previous: Mapping[str, Any] | None
-) -> list[dict[str, Any]]:
-    """Collect the recorded figures, each with its value in the last successful run."""
-    before = {f.get("name"): f.get("value") for f in (previous or {}).get("figures", [])}
-    # A cell that is run again, or a loop, states a figure twice: the last word counts.
-    latest = {figure["name"]: figure for figure in stated(notebook, records.FIGURE)}
-    return [{**figure, "previous": before.get(name)} for name, figure in latest.items()]
 
 
 def last_success(folder: Path) -> dict[str, Any] | None:
