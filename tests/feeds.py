@@ -9,6 +9,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import polars as pl
 import xlsxwriter
 from hypothesis import strategies as st
@@ -423,3 +424,12 @@ def _quoted(field: str) -> str:
     if field != field.strip() or any(c in field for c in ',"\r\n'):
         return '"' + field.replace('"', '""') + '"'
     return field
+
+
+def read_xlsx(path: Path) -> pl.DataFrame:
+    """Read the active sheet as it is, numbers as floats where any of a column is one."""
+    header, *rows = openpyxl.load_workbook(path).active.iter_rows(values_only=True)
+    columns = zip(*rows, strict=True)
+    return pl.DataFrame(
+        [pl.Series(str(n), v, strict=False) for n, v in zip(header, columns, strict=True)]
+    )

@@ -236,7 +236,7 @@ def test_a_key_that_numbers_rows_is_no_part_of_the_quote(database) -> None:
 def test_the_real_feed_has_ten_parents_and_forty_children(seed: int, tmp_path: Path) -> None:
     ranked = run_colors(REAL_FEED)
     assert (ranked.parents.height, ranked.children.height) == (10, 40)
-    frame = pl.read_excel(REAL_FEED)
+    frame = feeds.read_xlsx(REAL_FEED)
     rows = frame.sample(fraction=1, shuffle=True, seed=seed)
     rows.write_csv(tmp_path / "copy.csv")
     rows.write_parquet(tmp_path / "copy.parquet")
