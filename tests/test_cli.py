@@ -34,11 +34,13 @@ def make_notebook(path: Path, *sources: str, parameters: str = "x: int = 1") -> 
 
 def test_a_run_leaves_a_whole_folder(project: Path, workbench: Command) -> None:
     path = feeds.write_xlsx(feeds.feed(300), project / "a feed.xlsx")
+    results = []
     for _ in range(2):
         done = workbench("run", RUN_COLORS, "-p", "input", path.name, "--json", cwd=project)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
-    content = json.loads(done.stdout)
+        results.append(json.loads(done.stdout))
+    first, content = results
     folder = project / "reports" / "run_colors" / content["run_id"]
     assert json.loads((folder / "run.json").read_text()) == content
     assert (content["status"], content["error"], content["sources"]) == ("passed", None, [])
@@ -57,6 +59,7 @@ def test_a_run_leaves_a_whole_folder(project: Path, workbench: Command) -> None:
     figures = {figure["name"]: figure for figure in content["figures"]}
     assert figures["parents"]["value"] == colors["CUSIP"].n_unique()
     assert figures["parents"]["previous"] == figures["parents"]["value"]
+    assert content["compared_to"] == {"run_id": first["run_id"], "same_parameters": True}
     assert figures["children"]["value"] == 300 - colors["CUSIP"].n_unique()
     sheet = openpyxl.load_workbook(folder / "data" / "colors.xlsx").active
     assert sheet["A2"].value == str(colors["MESSAGE_ID"][0])
@@ -176,6 +179,14 @@ def test_a_cell_that_raises_is_shown_with_what_did_not_run(
     assert executed.cells[result["error"]["cell"]].source == "1 / 0"
     assert [c.execution_count for c in executed.cells if c.cell_type == "code"][-1] is None
     assert result["parameters"] == {"x": 41}
+
+
+def test_a_change_against_other_parameters_says_so(project: Path, workbench: Command) -> None:
+    notebook = make_notebook(project / "f.ipynb", "import workbench as wb; wb.record('n', x)")
+    for value in ("1", "5"):
+        assert workbench("run", notebook.name, "-p", "x", value, cwd=project).returncode == 0
+    report = (project / "reports" / "f" / "latest" / "report.html").read_text(encoding="utf-8")
+    assert "+4 since last run, which had other parameters" in report
 
 
 def test_a_page_of_somebody_else_is_not_replaced(project: Path, workbench: Command) -> None:

@@ -41,7 +41,7 @@ def inert_tree(value: Any) -> Any:
 def checked(run: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a run.json holds: every text inert, what is not of its expected kind empty."""
     known: dict[str, Any] = inert_tree(run)
-    for key in ("parameters", "versions", "error", "git"):
+    for key in ("parameters", "versions", "error", "git", "compared_to"):
         known[key] = known[key] if isinstance(known.get(key), dict) else {}
     for key in ("figures", "sources"):
         items = known[key] if isinstance(known.get(key), list) else []

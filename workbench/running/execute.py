@@ -154,7 +154,8 @@ def _outcome(
     runs: Path,
 ) -> Outcome:
     finished = dt.datetime.now(dt.UTC)
-    run = outcome.told(notebook, outcome.last_success(runs))
+    previous = outcome.last_success(runs)
+    run = outcome.told(notebook, previous)
     if failure is not None and run["error"] is None:
         run["error"] = {"cell": None, "name": "", "message": failure, "traceback": ""}
     return Outcome(
@@ -163,6 +164,11 @@ def _outcome(
         notebook=spec.notebook.name,
         name=spec.name,
         parameters=spec.parameters,
+        compared_to=previous
+        and {
+            "run_id": previous.get("run_id"),
+            "same_parameters": previous.get("parameters") == spec.parameters,
+        },
         status="error" if run["error"] else "passed",
         started=started.isoformat(timespec="seconds"),
         finished=finished.isoformat(timespec="seconds"),

@@ -33,6 +33,7 @@ class Outcome:
     status: str
     error: Mapping[str, Any] | None
     figures: list[dict[str, Any]]
+    compared_to: Mapping[str, Any] | None
     as_of: str | None
     sources: list[dict[str, Any]]
     started: str
