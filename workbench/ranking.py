@@ -87,11 +87,10 @@ def run_colors(
     """
     colors.parse_order(order)
     # papermill's command line hands "false" and 2.0 over where a boolean and a text were meant.
-    if not isinstance(deduplicate, bool) or not isinstance(sector, str | None):
-        raise UsageError(
-            f"deduplicate is true or false and sector a text or none, not {deduplicate!r} and "
-            f"{sector!r}."
-        )
+    if not isinstance(deduplicate, bool):
+        raise UsageError(f"deduplicate is the boolean True or False, not {deduplicate!r}.")
+    if not isinstance(sector, str | None):
+        raise UsageError(f"sector is a text or None, not {sector!r}.")
     database = connect(source) if isinstance(source, str) and _of_source(data) else None
     try:
         opened = _open(data, database if database is not None else source)
