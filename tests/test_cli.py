@@ -271,3 +271,23 @@ def test_any_executed_notebook_converts_to_our_report(project: Path) -> None:
     assert "This run failed" in page
     assert "not run" in page
     assert "&lt;b&gt;hello" in page
+
+
+def test_runs_at_once_do_not_meet(project: Path) -> None:
+    notebook = make_notebook(project / "f.ipynb", "import workbench as wb; wb.record('n', x)")
+    command = [str(BIN / "workbench"), "run", notebook.name, "--json", "-p", "x"]
+    started = [
+        subprocess.Popen(
+            [*command, str(n)], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for n in range(5)
+    ]
+    for n, process in enumerate(started):
+        stdout, stderr = process.communicate(timeout=120)
+        assert (process.returncode, stderr) == (0, b"")
+        assert json.loads(stdout)["figures"][0]["value"] == n
+    assert sorted(path.name for path in project.iterdir()) == ["f.ipynb", "reports"]
+    runs = runs_in(project / "reports" / "f")
+    assert len(runs) == 5
+    index = (project / "reports" / "index.html").read_text()
+    assert sum(run.name in index for run in runs) >= 4

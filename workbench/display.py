@@ -72,9 +72,11 @@ def table(
         .fmt_number(columns=cs.float(), decimals=SHOWN_DECIMALS, drop_trailing_zeros=True)
         .sub_missing(missing_text="–")
     )
-    note = _note(chosen.height, rows, rest)
-    if note:
-        shown = shown.tab_source_note(note)
+    if chosen.height > rows:
+        where = f"; all of them are in {rest}." if rest else "."
+        shown = shown.tab_source_note(f"The first {rows:,} of {chosen.height:,} rows{where}")
+    elif chosen.is_empty():
+        shown = shown.tab_source_note("No rows.")
     text = f"{caption} ({chosen.height:,} rows)"
     return Shown(shown.as_raw_html(), text)
 
@@ -112,14 +114,6 @@ def save(
     links = ", ".join(f'<a href="{quote(path)}">{html.escape(path)}</a>' for path in names)
     size = f"{frame.height:,} rows, {frame.width} columns"
     return Shown(f"<p>{links}: {size}</p>", f"{', '.join(names)}: {size}")
-
-
-def _note(height: int, rows: int, rest: str | None) -> str | None:
-    if height <= rows:
-        return None if height else "No rows."
-    return f"The first {rows:,} of {height:,} rows" + (
-        f"; all of them are in {rest}." if rest else "."
-    )
 
 
 def _days(frame: pl.DataFrame) -> pl.DataFrame:

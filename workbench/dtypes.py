@@ -83,22 +83,18 @@ def result_columns(
     """Describe a DBAPI cursor's columns; raises DataError for a type polars has no equal of."""
     describe = _oracle_column if dialect == "oracle" else _postgresql_column
     columns = [describe(entry) for entry in description]
-    _refuse_repeated([column.name for column in columns])
+    names = [column.name for column in columns]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(
+            f"The statement returns more than one column named {repeated[0]!r}.",
+            "Give each an alias of its own with AS.",
+        )
     if numbers == "float":
         return [
             replace(column, dtype=pl.Float64()) if column.dtype.is_decimal() else column
             for column in columns
         ]
     return columns
-
-
-def _refuse_repeated(names: list[str]) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise DataError(
-            f"The statement returns more than one column named {repeated[0]!r}.",
-            "Give each an alias of its own with AS.",
-        )
 
 
 def _postgresql_column(entry: Any) -> ResultColumn:

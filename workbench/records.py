@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import sys
 from decimal import Decimal
 from typing import Any
 
@@ -43,18 +44,11 @@ def as_of(value: dt.date | str | None) -> None:
 
 
 def publish(mime: str, content: dict[str, Any], text: str) -> None:
-    """Display `content` under `mime`, with `text` for front ends that do not know it."""
-    if in_notebook():
+    """Display `content` under `mime` in a notebook, with `text` for front ends without it."""
+    # IPython costs half a second to import, and is there already where it matters.
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if shell is not None and hasattr(shell, "kernel"):
         from IPython.display import display
 
         display({mime: content, "text/plain": text}, raw=True)
-
-
-def in_notebook() -> bool:
-    """Say whether this code runs in a Jupyter kernel."""
-    import sys
-
-    # IPython costs half a second to import and is there already where it matters.
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return shell is not None and hasattr(shell, "kernel")

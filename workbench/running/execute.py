@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,6 @@ from pathlib import Path
 import nbformat
 import papermill
 from jupyter_client.kernelspec import NoSuchKernel
-from jupyter_core.paths import jupyter_runtime_dir
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
@@ -70,49 +70,44 @@ def _execute(
     """Run under papermill; returns the executed notebook and, where no cell tells, what failed."""
     saved = building / "notebook.ipynb"
     failure = None
+    kernel = read_notebook(spec.notebook).metadata.get("kernelspec", {}).get("name") or "python3"
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    with _announced(spec, building, run_id):
+    with _announced(spec, building, run_id), _private_sockets() as config:
         try:
             papermill.execute_notebook(
                 str(spec.notebook).replace("{", "{{").replace("}", "}}"),
                 str(saved).replace("{", "{{").replace("}", "}}"),
                 parameters=dict(spec.given),
                 progress_bar={"file": sys.stderr, "leave": False} if progress else False,
-                kernel_name=_kernel(spec),
+                kernel_name=kernel,
                 start_timeout=START_LIMIT,
-                config=_private_transport(),
+                config=config,
                 # ipykernel's remarks on being interrupted or shut down are not the reader's.
-                extra_arguments=["--log-level=CRITICAL"] if "python" in _kernel(spec) else [],
+                extra_arguments=["--log-level=CRITICAL"] if "python" in kernel else [],
             )
         except PapermillExecutionError:
             pass
         except DeadKernelError:
             failure = "The kernel died while the notebook was running."
         except NoSuchKernel:
-            failure = f"The notebook asks for the kernel {_kernel(spec)!r}, which is not installed."
+            failure = f"The notebook asks for the kernel {kernel!r}, which is not installed."
         except RuntimeError as error:
             failure = f"The kernel could not run the notebook: {error}"
     notebook = read_notebook(saved) if saved.exists() else read_notebook(spec.notebook)
     return _without_marks(notebook), failure
 
 
-def _kernel(spec: RunSpec) -> str:
-    named = read_notebook(spec.notebook).metadata.get("kernelspec", {}).get("name")
-    return str(named or "python3")
-
-
-def _private_transport() -> Config:
-    """Talk to the kernel over sockets in the user's own runtime folder, where there are any.
+@contextmanager
+def _private_sockets() -> Iterator[Config]:
+    """Talk to the kernel over sockets in a folder of the run's own, where the system has such.
 
     The default is TCP on loopback, which every account of the machine can listen to.
     """
-    kernels = {"transport": "ipc"} if _fits_socket(jupyter_runtime_dir()) else {}
-    return Config({"KernelManager": kernels})
-
-
-def _fits_socket(folder: str) -> bool:
-    # A socket's path has about 104 bytes, of which "/kernel-<uuid>-ipc-1" takes 54.
-    return os.name == "posix" and len(os.fsencode(folder)) <= 48
+    with tempfile.TemporaryDirectory(prefix="workbench-", ignore_cleanup_errors=True) as folder:
+        # Named here, because jupyter_client would have all kernels of a folder share one name.
+        place = str(Path(folder) / "kernel")
+        fits = os.name == "posix" and len(os.fsencode(place)) < 90
+        yield Config({"KernelManager": {"transport": "ipc", "ip": place} if fits else {}})
 
 
 @contextmanager
