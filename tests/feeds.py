@@ -13,32 +13,14 @@ import openpyxl
 import polars as pl
 import xlsxwriter
 from hypothesis import strategies as st
+from naive_colors import BIAS_RANK, CANONICAL
 
 Row = dict[str, Any]
 
 INTEGERS = ("MESSAGE_ID", "RANK", "CONFIDENCE")
 PRICES = ("PRICE_LEVEL", "BID", "ASK", "PX", "COV_PRICE", "PERCENT_DIFF", "PRICE_DIFF")
 DATES = ("DATE", "DATE_1")
-COLUMNS = (
-    "MESSAGE_ID",
-    "TICKER",
-    "SECTOR",
-    "CUSIP",
-    "DATE",
-    "PRICE_LEVEL",
-    "BID",
-    "ASK",
-    "PX",
-    "SOURCE",
-    "BIAS",
-    "RANK",
-    "COV_PRICE",
-    "PERCENT_DIFF",
-    "PRICE_DIFF",
-    "CONFIDENCE",
-    "DATE_1",
-    "DIFF_STATUS",
-)
+COLUMNS = tuple(CANONICAL)
 
 # --- Nasty feeds -----------------------------------------------------------------------------
 
@@ -206,21 +188,7 @@ def feeds(
 
 # --- Realistic feeds -------------------------------------------------------------------------
 
-_RANKS = {
-    "TRADE CONFIRM": 1,
-    "BWIC COVER": 2,
-    "BWIC REO": 3,
-    "MARKET": 3,
-    "BUYER": 3,
-    "BID": 3,
-    "COLOR": 3,
-    "DNT": 3,
-    "DNT BEST": 3,
-    "OFFER": 4,
-    "BWIC TALK": 5,
-    "VALUATION": 6,
-}
-_COMMON = ["BID", "OFFER", "BID", "OFFER", "VALUATION", "BWIC TALK", *_RANKS]
+_COMMON = ["BID", "OFFER", "BID", "OFFER", "VALUATION", "BWIC TALK", *BIAS_RANK]
 _DEALERS = ["SMBC", "MS", "BOA", "BARCAP", "CITI", "JPM", "GS", "NOMURA", "WFC"]
 _NAMES = ["WDMNT", "ABPCI", "WELLI", "ARES", "ANTR", "PLMRS", "GOCAP", "MCFCL", "BRYPK", "FCBSL"]
 _FEED_SECTORS = ["MM-CLO", "2.0_Mezz", "MM-CLO", "2.0_Mezz", "US_Equity_2.0", "US_MM_Equity_2.0"]
@@ -265,7 +233,7 @@ def feed(rows: int, seed: int = 1) -> list[Row]:
                             "PX": px,
                             "SOURCE": source,
                             "BIAS": bias,
-                            "RANK": _RANKS[bias],
+                            "RANK": BIAS_RANK[bias],
                             "COV_PRICE": cov_price,
                             **_difference(px, cov_price, sector),
                             "CONFIDENCE": confidence,
