@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from workbench.errors import WorkbenchError
     from workbench.findings import findings
     from workbench.ranking import RankedColors, run_colors
-    from workbench.records import as_of, record
+    from workbench.records import as_of, record, verdict, warn
 
 __all__ = [
     "Database",
@@ -33,6 +33,8 @@ __all__ = [
     "run_colors",
     "save",
     "table",
+    "verdict",
+    "warn",
 ]
 
 __version__ = "0.1.0"
@@ -48,6 +50,8 @@ _HOME = {
     "run_colors": "ranking",
     "as_of": "records",
     "record": "records",
+    "verdict": "records",
+    "warn": "records",
 }
 
 

@@ -6,18 +6,30 @@ import datetime as dt
 import math
 import sys
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
+
+from workbench.errors import UsageError
 
 FIGURE = "application/vnd.workbench.figure+json"
 SOURCE = "application/vnd.workbench.source+json"
 AS_OF = "application/vnd.workbench.as-of+json"
+VALIDATION = "application/vnd.workbench.validation+json"
+WARNING = "application/vnd.workbench.warning+json"
+
+Better = Literal["up", "down", "none"]
+Severity = Literal["critical", "warning"]
 
 
-def record(name: str, value: float | Decimal | str, *, unit: str | None = None) -> None:
-    """Put a key figure into run.json and the report's header.
+def record(
+    name: str, value: float | Decimal | str, *, unit: str | None = None, better: Better = "none"
+) -> None:
+    """Put a key figure into run.json and the report's header, with its change since last time.
 
-    `value` is a number, or a short text; `unit` stands behind it ("colors", "%").
+    `value` is a number, or a short text; `unit` stands behind it ("colors", "%"); `better` says
+    which direction of change is good news. Raises UsageError for another direction.
     """
+    if better not in ("up", "down", "none"):
+        raise UsageError(f"record() takes better='up', 'down' or 'none', not {better!r}.")
     if isinstance(value, Decimal):
         value = int(value) if value == value.to_integral_value() else float(value)
     elif hasattr(value, "item"):
@@ -25,9 +37,29 @@ def record(name: str, value: float | Decimal | str, *, unit: str | None = None) 
     finite = not isinstance(value, float) or math.isfinite(value)
     if not finite or not isinstance(value, (bool, int, float, str)):
         raise TypeError(f"record({name!r}, …) takes a finite number or a text, not {value!r}.")
-    figure = {"name": name, "value": value, "unit": unit}
+    figure = {"name": name, "value": value, "unit": unit, "better": better}
     shown = f"{value:,}" if isinstance(value, (int, float)) else value
     publish(FIGURE, figure, f"{name}: {shown}{f' {unit}' if unit else ''}")
+
+
+def verdict(
+    name: str, passed: bool, *, severity: Severity = "critical", message: str | None = None
+) -> None:
+    """State whether the data kept a promise: a broken critical one makes the run data-failed.
+
+    A broken one of severity "warning" makes it warned; `message` tells the reader what was seen.
+    Raises UsageError for another severity.
+    """
+    if severity not in ("critical", "warning"):
+        raise UsageError(f"verdict() takes severity='critical' or 'warning', not {severity!r}.")
+    content = {"name": name, "passed": bool(passed), "severity": severity, "message": message}
+    word = "passed" if passed else "failed" if severity == "critical" else "warning"
+    publish(VALIDATION, content, f"{name}: {word}{f' – {message}' if message else ''}")
+
+
+def warn(message: str) -> None:
+    """Make the run end as passed with warnings, and tell the reader why."""
+    publish(WARNING, {"message": message}, f"Warning: {message}")
 
 
 def as_of(value: dt.date | str | None) -> None:
