@@ -1,5 +1,7 @@
-"""Run every benchmark: `python -m benchmarks`."""
+"""Run every benchmark, or those named: `python -m benchmarks [first_report plan start index]`."""
 
-from benchmarks import first_report
+import sys
+from importlib import import_module
 
-print(first_report.measure())
+for name in sys.argv[1:] or ("first_report", "plan", "start", "index"):
+    print(import_module(f"benchmarks.{name}").measure(), flush=True)

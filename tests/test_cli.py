@@ -15,21 +15,10 @@ import polars as pl
 import pytest
 from conftest import BIN, ROOT, Command
 
+from notebooks import make_notebook, runs_in
+
 HIDDEN = "not-to-be-repeated"
 RUN_COLORS = str(ROOT / "notebooks" / "run_colors.ipynb")
-
-
-def runs_in(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if not p.is_symlink() and p.is_dir())
-
-
-def make_notebook(path: Path, *sources: str, parameters: str = "x: int = 1") -> Path:
-    cells = [nbformat.v4.new_markdown_cell("# A small notebook\n\nFor a test.")]
-    cells.append(nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
-    cells += [nbformat.v4.new_code_cell(source) for source in sources]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
-    return path
 
 
 def test_a_run_leaves_a_whole_folder(project: Path, workbench: Command) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import pkgutil
 import re
 import runpy
 import shutil
@@ -16,8 +17,10 @@ import polars as pl
 import pytest
 from conftest import ROOT
 
+import workbench
 from workbench import run_colors
-from workbench.settings import Source
+from workbench.running.batch import read_plan
+from workbench.settings import Settings, Source
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -108,3 +111,23 @@ def test_the_ten_rows_of_the_rules_rank_as_told(tmp_path: Path) -> None:
     ]
     assert found == told
     assert ranked.without_cusip["MESSAGE_ID"].to_list() == [25]
+
+
+def test_the_plan_of_the_documentation_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / "docs" / "runs.md").read_text(encoding="utf-8")
+    [plan] = blocks(text, "yaml")
+    (tmp_path / "plan.yaml").write_text(plan)
+    names = [spec.name for spec in read_plan(tmp_path / "plan.yaml")]
+    assert names == ["run_colors", "by_sector-sector=2.0_Mezz", "by_sector-sector=2.0_Senior"]
+    [kernels] = blocks(text, "toml")
+    assert Settings.model_validate(tomllib.loads(kernels)).kernels.preload
+
+
+def test_every_name_the_package_offers_works_whatever_was_imported_before() -> None:
+    # A module of the same name would take its place as soon as somebody imports it.
+    modules = {module.name for module in pkgutil.iter_modules(workbench.__path__)}
+    assert not modules & set(workbench.__all__)
+    assert all(callable(getattr(workbench, name)) for name in workbench.__all__)

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from workbench import records
 from workbench.reporting import text
 from workbench.reporting.html import render
 
@@ -43,6 +44,16 @@ HOSTILE = [
     "<a href='//evil.example/share'>x</a><a href='\\\\evil.example\\share'>y</a>",
     "{{ 7*7 }}{% raw %}",
 ]
+STATUSES = {
+    "passed": "Passed",
+    "warned": "Passed with warnings",
+    "data-failed": "Data check failed",
+    "error": "Failed",
+    "timeout": "Timed out",
+    "kernel-died": "Kernel died",
+    "cancelled": "Cancelled",
+    "surprise": "Unknown status: surprise",
+}
 VOID = {"meta", "link", "img", "br", "hr", "col", "input", "base", "area", "source", "wbr"}
 FORBIDDEN = {
     *("script", "iframe", "object", "embed", "form", "input", "button", "base", "link", "svg"),
@@ -173,7 +184,9 @@ def display(data: dict, metadata: dict | None = None) -> nbformat.NotebookNode:
     return node
 
 
-def infested(value: str, *, html_too: bool = True) -> tuple[nbformat.NotebookNode, dict]:
+def infested(
+    value: str, *, html_too: bool = True, status: str = "error"
+) -> tuple[nbformat.NotebookNode, dict]:
     """Return a notebook and a run that hold the value in every place a value can be."""
     svg = "<svg xmlns='http://www.w3.org/2000/svg' width='10' height='10'/>"
     error = new_output("error", ename=value, evalue=value, traceback=[value])
@@ -190,6 +203,9 @@ def infested(value: str, *, html_too: bool = True) -> tuple[nbformat.NotebookNod
         display({"image/svg+xml": svg, "application/vnd.vegalite.v6+json": {"title": [value]}}),
         display({"image/png": value}),
         display({value or "x": value}),
+        display({records.VALIDATION: {"name": value, "passed": False, "message": value}}),
+        display({records.WARNING: {"message": value}}),
+        display({records.NOTE: {"message": value}}),
     ]
     if html_too:
         outputs += [display({"text/html": item}) for item in frames(value)]
@@ -202,10 +218,22 @@ def infested(value: str, *, html_too: bool = True) -> tuple[nbformat.NotebookNod
     run = {
         **dict.fromkeys(("run_id", "notebook", "name", "as_of", "started", "finished"), value),
         **dict.fromkeys(("title", "host", "duration", "peak_memory"), value),
-        "status": "error",
+        "status": status,
         "parameters": {value: value, "list": [value], "map": {value: value}},
-        "error": {"cell": 1, "name": value, "message": value, "traceback": value},
-        "figures": [{"name": value, "value": value, "unit": value, "previous": value}],
+        "error": {
+            "cell": 1,
+            **dict.fromkeys(("name", "message", "traceback", "last_words"), value),
+        },
+        "warnings": [{"cell": 1, "message": value}, {"cell": value, "message": value}],
+        "validations": [
+            {"name": value, "passed": False, "severity": kind, "message": value}
+            for kind in ("critical", "warning", value)
+        ],
+        "figures": [
+            {"name": value, "value": value, "unit": value, "previous": value, "better": value},
+            {"name": value, "value": 2, "unit": value, "previous": 1, "better": "up"},
+        ],
+        "compared_to": {"run_id": value, "same_parameters": False, "chosen": True},
         "git": {"commit": value, "dirty": True},
         "versions": {value: value},
         "sources": [{"name": value, "kind": value, "server": value}],
@@ -218,17 +246,22 @@ def infested(value: str, *, html_too: bool = True) -> tuple[nbformat.NotebookNod
 
 
 def report(*cells: nbformat.NotebookNode, **run: object) -> str:
-    return render(new_notebook(cells=list(cells)), {"status": "passed", **run})
+    notebook = new_notebook()
+    notebook.cells = list(cells)
+    return render(notebook, {"status": "passed", **run})
 
 
 def ran(*outputs: nbformat.NotebookNode, source: str = "x", **metadata: object) -> object:
-    cell = new_code_cell(source, outputs=list(outputs), execution_count=1)
+    cell = new_code_cell(source, execution_count=1)
+    cell.outputs = list(outputs)
     cell.metadata.update(metadata)
     return cell
 
 
 @pytest.mark.parametrize("value", HOSTILE)
 def test_hostile_values_stay_inert(value: str) -> None:
+    for status in ("warned", "data-failed", "kernel-died"):
+        check(render(*infested(value, status=status)))
     found = check(render(*infested(value)))
     assert not [a for _, a in found.tags if a.get("class") in ("banner good", "pill good")]
 
@@ -284,15 +317,57 @@ json_like = st.recursive(
     max_leaves=6,
 )
 RUN_KEYS = (
-    "schema_version run_id notebook name title parameters status error validations figures as_of "
-    "started finished duration peak_memory git versions sources host".split()
+    "schema_version run_id notebook name title parameters status error warnings validations "
+    "figures compared_to as_of started finished duration peak_memory git versions sources host"
+).split()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(st.sampled_from(RUN_KEYS), json_like), st.sampled_from(list(STATUSES)))
+def test_any_run_json_gives_a_report(run: dict, status: str) -> None:
+    notebook = new_notebook(cells=[new_markdown_cell("# T"), new_code_cell("x")])
+    check(render(notebook, run))
+    check(render(notebook, {**run, "status": status}))
+
+
+odd_items = st.lists(
+    st.dictionaries(
+        st.sampled_from("name passed severity message cell value previous better unit".split()),
+        json_like | st.sampled_from(["warning", "up", "down", 0, 1, True]),
+    ),
+    max_size=3,
 )
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.dictionaries(st.sampled_from(RUN_KEYS), json_like))
-def test_any_run_json_gives_a_report(run: dict) -> None:
-    check(render(new_notebook(cells=[new_markdown_cell("# T")]), run))
+@given(odd_items, st.sampled_from(list(STATUSES)))
+def test_any_warning_validation_or_figure_gives_a_report(items: list, status: str) -> None:
+    run = dict.fromkeys(("warnings", "validations", "figures"), items)
+    error = dict(items[0]) if items else {}
+    notebook = new_notebook(cells=[new_markdown_cell("# T"), new_code_cell("x")])
+    check(render(notebook, {**run, "error": error, "status": status}))
+
+
+MIMES = [
+    *("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/webp", "text/html"),
+    *("text/markdown", "text/latex", "text/plain", "application/json", "application/javascript"),
+    *(records.VALIDATION, records.WARNING, records.NOTE, records.FIGURE),
+]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(MIMES), json_like | st.lists(st.text(max_size=4))) | json_like,
+    json_like | st.dictionaries(st.sampled_from(MIMES), json_like),
+)
+def test_any_output_gives_a_report_with_what_stands_beside_it(data: object, metadata: object):
+    odd = display({})
+    odd.data, odd.metadata = data, metadata
+    found = check(
+        report(ran(display({"text/plain": "before"}), odd, display({"text/plain": "aft"})))
+    )
+    assert "before" in found.words
+    assert "aft" in found.words
 
 
 def test_an_empty_notebook_and_run_give_a_report_that_claims_nothing() -> None:
@@ -467,25 +542,170 @@ def test_a_failure_is_told_at_the_top_and_at_its_cell() -> None:
     assert found.words.count("trace <b>") == 2
 
 
-def test_a_cell_papermill_completed_and_an_empty_one_are_not_called_not_run() -> None:
-    done = new_code_cell("x")
-    done.metadata["papermill"] = {"status": "completed"}
-    assert "not run" not in check(report(done, new_code_cell("  "))).words
-    waiting = new_code_cell("x")
-    waiting.metadata["papermill"] = {"status": "pending"}
-    assert "not run" in check(report(waiting)).words
+def test_a_cell_the_kernel_never_counted_is_called_not_run_but_an_empty_one_is_not() -> None:
+    # In the end papermill calls every cell completed, whatever became of the kernel.
+    waiting = new_code_cell("x", metadata={"papermill": {"status": "completed"}})
+    assert "Cell 1 – not run" in check(report(waiting)).words
+    assert "not run" not in check(report(ran(source="x"), new_code_cell("  "))).words
 
 
-STATUSES = {
-    "passed": "Passed",
-    "warned": "Passed with warnings",
-    "data-failed": "Data check failed",
-    "error": "Failed",
-    "timeout": "Timed out",
-    "kernel-died": "Kernel died",
-    "cancelled": "Cancelled",
-    "surprise": "Unknown status: surprise",
-}
+@pytest.mark.parametrize(
+    ("status", "mark"),
+    [
+        ("timeout", "was running when the time was up"),
+        ("kernel-died", "was running when the kernel died"),
+        ("cancelled", "was running when the run was cancelled"),
+    ],
+)
+def test_a_run_that_was_ended_says_where_and_with_the_kernels_last_words(
+    status: str, mark: str
+) -> None:
+    cells = [ran(source="a"), ran(source="b"), new_code_cell("c")]
+    error = {"cell": 1, "name": "", "message": "The kernel was killed by signal 11.",
+             "traceback": "", "last_words": "free(): invalid\x1b[0m pointer"}  # fmt: skip
+    found = check(report(*cells, status=status, error=error))
+    assert f"Cell 2 – {mark}" in found.words
+    assert "the run stopped here" not in found.words
+    assert "Cell 3 – not run" in found.words
+    assert "Cell 1 –" not in found.words
+    assert " in cell 2 The kernel was killed by signal 11." in found.words
+    assert "so this page is incomplete" in found.words
+    assert "Last words of the kernel, from its own stderrfree(): invalid pointer" in found.words
+    assert ("One possible reason" in found.words) == (status == "kernel-died")
+
+
+def test_a_run_to_the_end_marks_no_cell_as_its_end() -> None:
+    for status in ("passed", "warned", "data-failed"):
+        found = check(report(ran(source="a"), status=status, error={"cell": 0, "message": "m"}))
+        assert "Cell 1 –" not in found.words
+        assert "incomplete" not in found.words
+    # sys.exit(0) in the middle: good, but not all of it.
+    assert "page is incomplete" in check(report(new_code_cell("x"), status="warned")).words
+
+
+CHECKS = [
+    {"name": "prices", "passed": False, "severity": "critical", "message": "14 lie outside"},
+    {"name": "quotes", "passed": False, "severity": "warning", "message": "312 stand twice"},
+    {"name": "ids", "passed": True, "severity": "critical", "message": None},
+    {"name": "vague", "passed": 1, "severity": 5},
+]
+
+
+def banner(page: str) -> str:
+    found = re.search(r'<section class="banner.*?</section>', page, re.DOTALL)
+    return parse(found[0]).words if found else ""
+
+
+def test_the_banner_lists_what_decided_and_the_warnings() -> None:
+    warnings = [{"cell": 1, "message": "feed ended early"}, {"cell": 9, "message": "no such cell"}]
+    cells = [new_markdown_cell("# T"), ran(source="a")]
+    page = report(*cells, status="data-failed", validations=CHECKS, warnings=warnings)
+    assert "✕ failed prices: 14 lie outside" in banner(page)
+    assert "✕ failed vague" in banner(page)
+    assert "ids" not in banner(page)
+    page = report(*cells, status="warned", validations=CHECKS[1:3], warnings=warnings)
+    for part in ("! warning quotes: 312 stand twice", "feed ended early (cell 2)", "no such cell"):
+        assert part in banner(page)
+    assert "no such cell (" not in banner(page)
+    found = check(page)
+    assert "#cell-2" in [a.get("href") for a in found.all("a")]
+    contents(found)
+    hidden = ran(source="a", tags=["remove-cell"])
+    found = check(report(hidden, status="warned", warnings=[{"cell": 0, "message": "w {x}"}]))
+    assert "w {x}" in found.words
+    assert "cell 1" not in found.words
+    many = [{"cell": None, "message": f"w{i}"} for i in range(25)]
+    found = check(report(status="warned", warnings=many))
+    assert "15 more" in found.words
+    assert "w24" in found.words
+
+
+def test_checks_are_listed_with_verdicts_in_words_and_open_where_one_is_broken() -> None:
+    page = report(ran(source="a"), status="data-failed", validations=CHECKS)
+    found = check(page)
+    assert "Checks: 1 of 4 passed" in found.words
+    for part in ("prices✕ failed14 lie outside", "quotes! warning312 stand", "ids✓ passed"):
+        assert part in found.words
+    assert "vague✕ failed" in found.words
+    assert "open" in next(a for a in found.all("details") if a.get("class") == "checks")
+    many = [{**CHECKS[2], "name": f"check {i}"} for i in range(30)]
+    found = check(report(validations=many))
+    assert "Checks: 30 of 30 passed" in found.words
+    assert "open" not in next(a for a in found.all("details") if a.get("class") == "checks")
+    assert "Checks" not in check(report()).words
+
+
+@pytest.mark.parametrize(
+    ("better", "previous", "words"),
+    [
+        ("up", 1495, "▲ better +12 since last run"),
+        ("up", 1520, "▼ worse −13 since last run"),
+        ("down", 1495, "▲ worse +12 since last run"),
+        ("down", 1520, "▼ better −13 since last run"),
+        ("down", 1507, "unchanged since last run"),
+        ("none", 1495, "+12 since last run"),
+        ("sideways", 1495, "+12 since last run"),
+    ],
+)
+def test_a_change_is_called_better_or_worse_where_its_direction_is_known(
+    better: str, previous: int, words: str
+) -> None:
+    figure = {"name": "n", "value": 1507, "previous": previous, "better": better}
+    found = check(report(figures=[figure])).words
+    assert words in found
+    assert ("better" in found) + ("worse" in found) == (words[0] in "▲▼")
+    chosen = {"run_id": "20261120T0600-ab", "same_parameters": True, "chosen": True}
+    found = check(report(figures=[figure], compared_to=chosen)).words
+    assert words.replace("last run", "run 20261120T0600-ab") in found
+
+
+def test_what_a_cell_states_of_the_data_shows_in_its_place() -> None:
+    outputs = [display({records.VALIDATION: item, "text/plain": "no"}) for item in CHECKS[:3]]
+    outputs += [
+        display({records.WARNING: {"message": "feed ended early"}, "text/plain": "no"}),
+        display({records.NOTE: {"message": "9 MB were cut off"}, "text/plain": "no"}),
+        display({records.NOTE: {"message": 5}, "text/plain": "in its stead"}),
+        display({records.WARNING: "text", "text/plain": "as text"}),
+        display({records.VALIDATION: None}),
+    ]
+    found = check(report(ran(*outputs))).words
+    for part in (
+        *("✕ Failed prices – 14 lie outside", "! Warning quotes – 312 stand twice", "✓ Passed ids"),
+        *("! Warning feed ended early", "[9 MB were cut off]", "in its stead", "as text"),
+        "[output left out: application/vnd.workbench.validation+json]",
+    ):
+        assert part in found
+    assert "no" not in found.split()
+
+
+@pytest.mark.parametrize(
+    ("mime", "content"),
+    [
+        ("image/png", "this is text"),
+        ("image/png", "aGVsbG8gd29ybGQh"),
+        ("image/jpeg", base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"\0" * 30).decode()),
+        ("image/png", {"a": 1}),
+        ("image/gif", 12),
+        ("image/svg+xml", "no picture"),
+        ("image/svg+xml", "<svg><g></svg>"),
+        ("image/svg+xml", ["<svg>", 5]),
+        ("text/html", 42),
+        ("text/html", {"a": "<b>x</b>"}),
+        ("text/html", None),
+        ("text/markdown", [1, 2]),
+        ("text/latex", False),
+        ("application/json", "{"),
+    ],
+)
+def test_an_output_that_is_not_what_it_says_gives_way_to_the_next_or_a_note(
+    mime: str, content: object
+) -> None:
+    found = check(report(ran(display({mime: content, "text/plain": "in words"}))))
+    assert "in words" in found.words
+    assert found.all("img") == []
+    alone = check(report(ran(display({mime: content}), display({"text/plain": "beside"}))))
+    assert f"[output left out: {mime}]" in alone.words
+    assert "beside" in alone.words
 
 
 def test_every_status_has_its_own_words_and_symbol() -> None:
@@ -511,13 +731,13 @@ def test_header_and_footer_tell_figures_parameters_and_provenance() -> None:
       "sources": [{"name": "demo", "kind": "postgresql", "server": "16.2"}]}""")
     words = check(report(new_markdown_cell("# T"), **run)).words
     for part in (
-        *("1,507 colors", "+12 since last run", "unchanged", "+0.2 since last run"),
+        *("1,507 colors", "+12 since last run", "unchanged since last run", "+0.2 since last run"),
         *("17,734,072,432,755,618", "20 November 2026", "21 Nov 2026, 06:15 UTC", "1 min 4 s"),
         *("412 MB", "d07b33b, with uncommitted changes", "demo (postgresql), 16.2"),
     ):
         assert part in words
     assert re.search(r"sector\s*none.*n\s*1.*on\s*true", words)
-    assert words.count("since last run") == 2
+    assert words.count("since last run") == 3
 
 
 def test_tags_remove_what_they_name() -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import importlib.util
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import polars as pl
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from workbench import records
 from workbench.reporting.html import render
 from workbench.reporting.index import write_index
 
@@ -59,6 +61,10 @@ def page_of(value: str) -> str:
     outputs = [
         *(new_output("display_data", data=data) for data in (html, chart, {"text/html": value})),
         new_output("display_data", data={"text/html": frame._repr_html_()}),
+        *(
+            new_output("display_data", data={mime: {"name": value, "message": value + "w" * 300}})
+            for mime in (records.VALIDATION, records.WARNING, records.NOTE)
+        ),
         new_output("stream", name="stdout", text=value + "wide " * 300 + "x" * 500),
         new_output("error", ename=value, evalue=value + "y" * 300, traceback=[value]),
     ]
@@ -67,9 +73,26 @@ def page_of(value: str) -> str:
         "status": "error",
         "name": value or "name",
         "started": "2026-11-21T06:15:02Z",
-        "error": {"cell": 1, "name": "E", "message": value + "z" * 300, "traceback": value},
+        "error": {
+            "cell": 1,
+            "name": "E",
+            "message": value + "z" * 300,
+            "traceback": value,
+            "last_words": value,
+        },
+        "warnings": [{"cell": 1, "message": f"w{value}" + "z" * 300}],
+        "validations": [
+            {
+                "name": f"{value}n" * 9,
+                "passed": False,
+                "severity": kind,
+                "message": value + "z" * 200,
+            }
+            for kind in ("critical", "warning")
+        ],
         "parameters": {long_name: "v" * 200, value: value},
         "figures": [{"name": value or "n" * 80, "value": 10**24, "unit": "u" * 40, "previous": 1}],
+        "compared_to": {"run_id": value or "r" * 90, "chosen": True},
         "versions": {"workbench": "0.1.0" * 40},
     }
     sections = [new_markdown_cell(f"## Section {i}\n\n{value}") for i in range(12)]
@@ -83,12 +106,27 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     for name, value in (("plain", ""), ("hostile", EVIL)):
         (folder / f"{name}.html").write_text(page_of(value), "utf-8")
-    run = folder / "reports" / "a b" / "r1"
-    run.mkdir(parents=True)
-    (run / "report.html").write_text(page_of(""), "utf-8")
-    (run / "run.json").write_text('{"status": "passed", "name": "a b"}')
+    add_run(folder / "reports", "a b", 1, status="passed")
+    (folder / "reports" / "a b" / "r1" / "report.html").write_text(page_of(""), "utf-8")
+    for number, status in enumerate(("error", "data-failed", "surprise", EVIL, "running"), 2):
+        add_run(folder / "reports", f"c{number}", number, name=EVIL, status=status)
+    for number in range(1, 31):
+        add_run(folder / "many", f"colors sector={number % 3}", number, status=STATUSES[number % 3])
     found = {path.stem: path for path in folder.glob("*.html")}
-    return {**found, "index": write_index(folder / "reports")}
+    indexes = {name: write_index(folder / name) for name in ("reports", "many")}
+    return {**found, "index": indexes["reports"], "many": indexes["many"]}
+
+
+STATUSES = ("passed", "error", "timeout")
+
+
+def add_run(root: Path, folder: str, number: int, **told: object) -> None:
+    run = root / folder / f"r{number}"
+    run.mkdir(parents=True)
+    (run / "report.html").write_text("report")
+    figure = {"name": told.get("name", "n"), "value": number, "unit": told.get("name")}
+    content = {"name": folder, "started": f"2026-11-{number:02d}", "figures": [figure], **told}
+    (run / "run.json").write_text(json.dumps(content))
 
 
 VIEWS = [
@@ -97,7 +135,7 @@ VIEWS = [
 ]
 
 
-@pytest.mark.parametrize("name", ["plain", "hostile", "index"])
+@pytest.mark.parametrize("name", ["plain", "hostile", "index", "many"])
 def test_page_loads_and_runs_nothing_and_fits(
     browser: Any, files: dict[str, Path], name: str
 ) -> None:
@@ -160,6 +198,71 @@ def test_a_link_of_the_index_opens_the_report(browser: Any, files: dict[str, Pat
     page.close()
 
 
+def shown(page: Any) -> int:
+    return page.locator(".runs tbody tr:visible").count()
+
+
+def test_the_index_is_filtered_by_name_and_status_and_linked_to(
+    browser: Any, files: dict[str, Path]
+) -> None:
+    noise: list[str] = []
+    page = browser.new_page()
+    page.on("console", lambda message: noise.append(message.text))
+    page.on("pageerror", lambda error: noise.append(str(error)))
+    address = files["many"].as_uri()
+    page.goto(address)
+    count = page.get_by_role("status")
+    assert (shown(page), count.text_content()) == (30, "All 30 runs are shown")
+    page.get_by_label("Name").fill("SECTOR=1")
+    assert (shown(page), count.text_content()) == (10, "10 of 30 runs are shown")
+    page.get_by_label("Status").select_option("timeout")
+    assert shown(page) == 0
+    page.get_by_label("Name").fill("sector=2")
+    assert shown(page) == 10
+    assert page.url == f"{address}#name=sector%3D2&status=timeout"
+    # The address leads there again, from elsewhere and in the open page.
+    page.goto("about:blank")
+    page.goto(f"{address}#name=sector%3D2&status=timeout")
+    assert shown(page) == 10
+    assert page.get_by_label("Name").input_value() == "sector=2"
+    page.evaluate("location.hash = 'status=error'")
+    page.wait_for_function("document.getElementById('by-name').value === ''")
+    assert shown(page) == 10
+    page.evaluate("location.hash = 'main'")  # the link to the content is no filter
+    assert shown(page) == 10
+    page.evaluate("location.hash = 'status=nonsense'")
+    page.wait_for_function("document.getElementById('by-status').value === ''")
+    assert shown(page) == 30
+    page.get_by_label("Name").focus()
+    page.keyboard.type("none such")
+    assert (shown(page), count.text_content()) == (0, "0 of 30 runs are shown")
+    assert noise == []
+    page.close()
+
+
+def test_the_policy_of_the_index_lets_no_other_script_run(
+    browser: Any, files: dict[str, Path], tmp_path: Path
+) -> None:
+    content = files["many"].read_text("utf-8")
+    other = "<script>window.pwned = 1</script><img src=x onerror='window.pwned = 1'>"
+    (tmp_path / "index.html").write_text(content.replace("<h1>", f"{other}<h1>"), "utf-8")
+    page = browser.new_page()
+    page.goto((tmp_path / "index.html").as_uri())
+    assert page.get_by_role("status").text_content() == "All 30 runs are shown"
+    assert page.evaluate("window.pwned") is None
+    page.close()
+
+
+def test_without_scripts_the_index_is_whole_and_offers_no_filter(
+    browser: Any, files: dict[str, Path]
+) -> None:
+    page = browser.new_page(java_script_enabled=False)
+    page.goto(files["many"].as_uri())
+    assert shown(page) == 30
+    assert not page.get_by_label("Status").is_visible()
+    page.close()
+
+
 def contrast(first: str, second: str) -> float:
     def luminance(colour: str) -> float:
         parts = [int(part) / 255 for part in base64.b16decode(colour[1:].upper())[:3]]
@@ -183,6 +286,8 @@ def test_colours_meet_wcag_aa(browser: Any, files: dict[str, Path], scheme: str)
     pairs = [(tone, f"{tone}-bg") for tone in ("good", "warn", "bad", "mute")]
     pairs += [(ink, ground) for ink in ("ink", "mute", "link") for ground in ("bg", "panel")]
     pairs += [("ink", f"{tone}-bg") for tone in ("good", "warn", "bad", "mute")]
+    pairs += [(tone, ground) for tone in ("good", "warn", "bad") for ground in ("bg", "panel")]
+    pairs += [("warn", "bad-bg"), ("warn", "mute-bg"), ("link", "bad-bg"), ("link", "warn-bg")]
     for ink, ground in pairs:
         assert contrast(colour(ink), colour(ground)) >= 4.5, (ink, ground)
     page.close()

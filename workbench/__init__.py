@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from workbench.database import Database, connect
     from workbench.display import save, table
     from workbench.errors import WorkbenchError
-    from workbench.findings import findings
+    from workbench.oddities import findings
     from workbench.ranking import RankedColors, run_colors
     from workbench.records import as_of, record, verdict, warn
 
@@ -45,7 +45,7 @@ _HOME = {
     "save": "display",
     "table": "display",
     "WorkbenchError": "errors",
-    "findings": "findings",
+    "findings": "oddities",
     "RankedColors": "ranking",
     "run_colors": "ranking",
     "as_of": "records",

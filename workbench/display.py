@@ -188,12 +188,22 @@ def _write_excel(frame: pl.DataFrame, path: Path) -> None:
             book,
             freeze_panes=(1, 0),
             autofilter=True,
-            autofit=frame.height <= 50_000,
+            column_widths=_widths(sheet),
             dtype_formats={
                 pl.Date: "yyyy-mm-dd", pl.Datetime: "yyyy-mm-dd hh:mm:ss",
                 pl.Float64: "0.######", pl.Int64: "0",
             },
         )  # fmt: skip
+
+
+def _widths(sheet: pl.DataFrame) -> dict[str | tuple[str, ...], int]:
+    """Return widths in pixels that show what is in a column, as far as a screen has room."""
+    longest = sheet.select(pl.all().cast(pl.String).str.len_chars().max()).row(0)
+    texts = {
+        name: max(len(name) + 3, size or 0)
+        for name, size in zip(sheet.columns, longest, strict=True)
+    }
+    return {name: 7 * min(size, 60) + 12 for name, size in texts.items()}
 
 
 def _refuse_what_excel_would_lose(sheet: pl.DataFrame) -> None:

@@ -15,6 +15,7 @@ SOURCE = "application/vnd.workbench.source+json"
 AS_OF = "application/vnd.workbench.as-of+json"
 VALIDATION = "application/vnd.workbench.validation+json"
 WARNING = "application/vnd.workbench.warning+json"
+NOTE = "application/vnd.workbench.note+json"  # what the runner says in the place of an output
 
 Better = Literal["up", "down", "none"]
 Severity = Literal["critical", "warning"]

@@ -70,6 +70,15 @@ class Source(BaseModel):
         return self
 
 
+class Kernels(BaseModel):
+    """How kernels start: forked from a process that has done the imports, or afresh."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    warm: bool = True
+    preload: tuple[str, ...] | None = Field(default=None, description="modules; None: the usual")
+
+
 class Settings(BaseSettings):
     """All the settings there are; any key can be overridden as WORKBENCH_SECTION__KEY."""
 
@@ -84,6 +93,7 @@ class Settings(BaseSettings):
     sources: dict[str, Source] = Field(default_factory=dict)
     reports: Path = Path("reports")
     notebooks: Path = Path("notebooks")
+    kernels: Kernels = Kernels()
 
     @field_validator("sources")
     @classmethod

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
 
 from workbench.reporting import outputs, text
 from workbench.reporting.sanitise import Outline, markdown
@@ -19,8 +20,12 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_FILTERS = (text.moment, text.duration, text.size, text.number, text.change, text.parameter)
-_TEMPLATES.filters.update({function.__name__: function for function in (*_FILTERS, outputs.block)})
+_FILTERS = (
+    *(text.moment, text.duration, text.size, text.number, text.change, text.parameter),
+    *(text.verdict_of, outputs.block),
+)
+_TEMPLATES.filters.update({function.__name__: function for function in _FILTERS})
+_TO_THE_END = ("passed", "warned", "data-failed")
 
 
 def page(template: str, **values: Any) -> str:
@@ -35,11 +40,52 @@ def render(notebook: nbformat.NotebookNode, run: Mapping[str, Any]) -> str:
     notebook: as executed, left unchanged; run: the content of run.json, any key may be missing.
     """
     run, cells = text.checked(run), text.inert_tree(notebook)["cells"]
-    failed = run["error"].get("cell")
-    failed = failed if isinstance(failed, int) and 0 <= failed < len(cells) else None
+    ended = run.get("status") in _TO_THE_END
+    failed = None if ended else _code_cell(run["error"].get("cell"), cells)
     outline = Outline(anchors={"top", "main", "provenance", "contents", "banner"})
     parts = [_part(index, cell, outline, index == failed) for index, cell in enumerate(cells)]
-    return page("report.html.j2", run=run, failed=failed, parts=parts, outline=outline)
+    chosen = run["compared_to"].get("chosen") is True
+    return page(
+        "report.html.j2",
+        run=run,
+        failed=failed,
+        parts=parts,
+        outline=outline,
+        told=list(_told(run, parts)),
+        missing=_missing(run, parts),
+        since=f"run {run['compared_to'].get('run_id')}" if chosen else "last run",
+    )
+
+
+def _code_cell(index: Any, cells: Sequence[Mapping[str, Any]]) -> int | None:
+    inside = type(index) is int and 0 <= index < len(cells)
+    return index if inside and cells[index].get("cell_type") == "code" else None
+
+
+def _told(
+    run: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[text.Verdict, Markup]]:
+    """Yield what the banner lists: broken critical checks where they decided, then warnings."""
+    broken = [check for check in run["validations"] if check.get("passed") is not True]
+    minor = [check for check in broken if check.get("severity") == "warning"]
+    decisive = [check for check in broken if check not in minor]
+    for check in (*(decisive if run.get("status") == "data-failed" else ()), *minor):
+        message = Markup(": <bdi>{}</bdi>").format(check["message"]) if check.get("message") else ""
+        name = Markup("<strong><bdi>{}</bdi></strong>").format(check.get("name") or "A check")
+        yield text.verdict_of(check), name + message
+    seen = {p["number"] for p in parts if p["kind"] == "code" and (p["source"] or p["body"])}
+    for warning in run["warnings"]:
+        message, at = Markup("<bdi>{}</bdi>"), warning.get("cell")
+        if type(at) is int and at + 1 in seen:
+            message += Markup(' (<a href="#cell-{0}">cell {0}</a>)').format(at + 1)
+        yield text.WARNING, message.format(warning.get("message") or "no message")
+
+
+def _missing(run: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> str:
+    if any(part["state"] == "not-run" for part in parts):
+        return "Cells marked as not run never started, so this page is incomplete."
+    stopped = run.get("status") in ("error", "timeout", "kernel-died", "cancelled")
+    return "This page may be incomplete." if stopped else ""
 
 
 def _part(index: int, cell: Mapping[str, Any], outline: Outline, failed: bool) -> dict[str, Any]:
@@ -57,8 +103,8 @@ def _part(index: int, cell: Mapping[str, Any], outline: Outline, failed: bool) -
         if failed:
             part["state"] = "failed"
         elif kind == "code" and source.strip() and cell.get("execution_count") is None:
-            done = cell["metadata"].get("papermill", {}).get("status") == "completed"
-            part["state"] = "" if done else "not-run"
+            # Papermill calls every cell "completed" in the end: only a kernel's count is a proof.
+            part["state"] = "not-run"
         if kind == "markdown":
             part["body"] = markdown(source, outline, cell.get("attachments"))
         elif kind == "code" and "remove-output" not in tags:

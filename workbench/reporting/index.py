@@ -2,73 +2,64 @@
 
 from __future__ import annotations
 
-import json
-import os
+import base64
+import hashlib
 import secrets
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
-from workbench.reporting import text
+from markupsafe import Markup
+
 from workbench.reporting.html import page
+from workbench.reporting.runs import Run, find_runs, locked, newest_first
 
-_GOOD = {"passed", "warned"}
+# It filters the rows; the page's policy allows this script by its hash, and no other.
+_SCRIPT = Path(__file__).with_name("templates").joinpath("index.js").read_text("utf-8")
+_HASH = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
 
 
 def write_index(root: Path) -> Path:
     """Write `index.html` over all runs below root, atomically, and return its path."""
     root.mkdir(parents=True, exist_ok=True)
-    runs = [_run(record) for record in _records(root)]
-    runs.sort(key=lambda run: (run["order"], run["run_id"]), reverse=True)
-    best: dict[str, dict[str, Any] | None] = {}
-    for run in runs:
-        if best.setdefault(run["name"], None) is None and run["status"] in _GOOD and run["href"]:
-            best[run["name"]] = run
-    ranked = sorted(best.items(), key=lambda item: item[0].casefold())
     target, fresh = root / "index.html", root / f".index-{secrets.token_hex(4)}.html"
     try:
-        # Readers see the old page or the new one, never half of one.
-        fresh.write_text(page("index.html.j2", runs=runs, best=ranked), "utf-8")
-        fresh.replace(target)
+        # Of two runs that end at once the second to write must have seen the first.
+        with locked(root / ".index.lock"):
+            # Readers see the old page or the new one, never half of one.
+            fresh.write_text(index_page(find_runs(root)), "utf-8")
+            fresh.replace(target)
     finally:
         fresh.unlink(missing_ok=True)
     return target
 
 
+def index_page(runs: Iterable[Run]) -> str:
+    """Return the page over these runs, its links relative to the folder that holds them."""
+    ranked = newest_first(runs)
+    names: dict[str, dict[str, Run]] = {}
+    for run in ranked:
+        seen = names.setdefault(run.name, {})
+        if run.good:
+            seen.setdefault("good", run)
+        if run.status != "running":
+            seen.setdefault("newest", run)
+    return page(
+        "index.html.j2",
+        runs=ranked,
+        names=sorted(names.items(), key=lambda item: item[0].casefold()),
+        counts=Counter(run.status for run in ranked),
+        script=Markup(_SCRIPT),  # noqa: S704 - ours, and without a closing tag
+        script_hash=_HASH,
+    )
+
+
 def may_write(root: Path) -> bool:
     """Tell whether `index.html` below root is missing or ours: another's page is not replaced."""
     target = root / "index.html"
-    return not target.exists() or b'content="workbench"' in target.read_bytes()[:2000]
+    return not target.exists() or is_ours(target.read_bytes())
 
 
-def _records(root: Path) -> Iterator[Path]:
-    for record in root.glob("*/*/run.json"):
-        # Runs under construction start with a dot; `latest` is a link to a run listed anyway.
-        folders = record.parents[:2]
-        if not any(folder.name.startswith(".") or folder.is_symlink() for folder in folders):
-            yield record
-
-
-def _run(record: Path) -> dict[str, Any]:
-    """Return what the index shows of a run, whatever its run.json is like."""
-    name, run_id = record.parts[-3:-1]
-    report = record.with_name("report.html")
-    href = "/".join(quote(os.fsencode(part), safe="") for part in (name, run_id, report.name))
-    changed, run = 0.0, {}
-    try:
-        changed = record.stat().st_mtime
-        run = json.loads(record.read_bytes())
-        run = text.checked(run if isinstance(run, dict) else {})
-    except (OSError, ValueError, RecursionError):
-        run = {}
-    if not isinstance(run.get("status"), str):
-        run = text.checked({"status": "unreadable"})
-    started = text.instant(run.get("started"))
-    return {
-        **run,
-        "name": str(run.get("name") or text.inert(name)),
-        "run_id": text.inert(run_id),
-        "href": href if report.is_file() else "",
-        "order": started.timestamp() if started else changed,
-    }
+def is_ours(content: bytes) -> bool:
+    """Tell by its first lines whether a page is an index that was made here."""
+    return b'content="workbench"' in content[:2000]

@@ -7,13 +7,16 @@ import re
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Any
+from xml.etree import ElementTree
 
 from markupsafe import Markup
 
+from workbench import records
 from workbench.reporting.sanitise import Outline, markdown, sanitise
+from workbench.reporting.text import WARNING, verdict_of
 
 # The runner has put these into run.json; they show up in the header and the footer.
-_COLLECTED = {f"application/vnd.workbench.{kind}+json" for kind in ("figure", "source", "as-of")}
+_COLLECTED = {records.FIGURE, records.SOURCE, records.AS_OF}
 _ACTIVE = re.compile(r"application/(javascript|vnd\.jupyter\.widget.*|vnd\.holoviews.*)")
 _LONGEST = 200_000
 # Of what an output offers, the first of these that leaves something to see is shown.
@@ -22,6 +25,7 @@ _PREFERRED = (
     *("text/html", "text/markdown", "text/latex"),
 )
 _SIDES = ("width", "height")
+_MAGIC = {"png": b"\x89PNG", "jpeg": b"\xff\xd8\xff", "gif": b"GIF8", "webp": b"RIFF"}
 
 Output = Mapping[str, Any]
 
@@ -33,7 +37,7 @@ def shown(outputs: Iterable[Output], outline: Outline) -> Markup:
         if name:
             parts.append(stream(name, "".join(text_of(output.get("text")) for output in run)))
         else:
-            parts.extend(_one(output, outline) for output in run)
+            parts.extend(_guarded(output, outline) for output in run)
     return Markup("\n").join(part for part in parts if part)
 
 
@@ -72,6 +76,14 @@ def _stream_name(output: Output) -> str:
     return str(output.get("name") or "stdout") if output.get("output_type") == "stream" else ""
 
 
+def _guarded(output: Output, outline: Outline) -> Markup:
+    try:
+        return _one(output, outline)
+    except Exception as error:
+        # A careless library's output must not cost those beside it.
+        return note(f"output could not be shown: {type(error).__name__}")
+
+
 def _one(output: Output, outline: Outline) -> Markup:
     if output.get("output_type") == "error":
         trace = "\n".join(map(str, output.get("traceback") or []))
@@ -81,17 +93,43 @@ def _one(output: Output, outline: Outline) -> Markup:
     data = output.get("data") or {}
     if not data or _COLLECTED & set(data):
         return Markup()
+    if markup := _statement(data):
+        return markup
     for mime in _PREFERRED:
         if mime in data and (markup := _shown_as(mime, output, outline)):
             return markup
     active = next((mime for mime in data if _ACTIVE.fullmatch(mime)), None)
-    if active is None and "text/plain" in data:
-        return block(text_of(data["text/plain"]))
+    if active is None and (plain := _valid(data.get("text/plain"))) is not None:
+        return block(plain)
     return note(f"output left out: {active or ', '.join(data)}")
 
 
+def _statement(data: Mapping[str, Any]) -> Markup:
+    """Return what the notebook, or the runner in its place, states of the data or of itself."""
+    told = {mime: content for mime, content in data.items() if isinstance(content, Mapping)}
+    if check := told.get(records.VALIDATION):
+        symbol, tone, word = verdict_of(check)
+        said = " – ".join(str(check[key]) for key in ("name", "message") if check.get(key))
+    elif warning := told.get(records.WARNING):
+        (symbol, tone, word), said = WARNING, str(warning.get("message") or "")
+    else:
+        remark = told.get(records.NOTE, {}).get("message")
+        return note(remark) if isinstance(remark, str) else Markup()
+    return Markup(
+        '<p class="stated {}"><b><span aria-hidden="true">{}</span> {}</b> <bdi>{}</bdi></p>'
+    ).format(tone, symbol, word.capitalize(), said)
+
+
+def _valid(content: Any) -> str | None:
+    """Return a notebook's text, or None where what stands in its place is no text."""
+    lines = content if isinstance(content, list) else [content]
+    return "".join(lines) if all(isinstance(line, str) for line in lines) else None
+
+
 def _shown_as(mime: str, output: Output, outline: Outline) -> Markup:
-    content = text_of(output["data"][mime])
+    content = _valid(output["data"][mime])
+    if content is None:
+        return Markup()
     match mime:
         case "text/html":
             return sanitise(content, outline)
@@ -104,23 +142,36 @@ def _shown_as(mime: str, output: Output, outline: Outline) -> Markup:
 
 
 def _image(mime: str, content: str, output: Output) -> Markup:
-    stated = (output.get("metadata") or {}).get(mime) or {}
-    alt = _alt(stated, output["data"])
+    """Return an image; nothing where the content is none, so that the next offer is taken."""
+    stated = (output.get("metadata") or {}).get(mime)
+    stated = stated if isinstance(stated, Mapping) else {}
     sizes = [stated.get(side) for side in _SIDES]
     if mime == "image/svg+xml":
         root = re.search(r"<svg\b[^<>]*>", content)
         if root is None:
             return Markup()
-        content = base64.b64encode(content[root.start() :].encode()).decode()
+        content = content[root.start() :].strip()
+        try:
+            ElementTree.fromstring(content)  # noqa: S314 - what could declare entities is cut off
+        except ElementTree.ParseError:
+            return Markup()
         found = (re.search(rf"""\s{side}=["'](\d+)[\d.]*(px)?["']""", root[0]) for side in _SIDES)
         sizes = [size and size[1] for size in found]
-    content = "".join(content.split())
-    if len(content) % 4 or not re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", content):
-        return note(f"image left out, it is damaged: {alt}")
+        content = base64.b64encode(content.encode()).decode()
+    elif not _is_image(mime, content := "".join(content.split())):
+        return Markup()
     # Known sizes keep the text from jumping while the page is laid out.
     size = Markup(' width="{}" height="{}"').format(*sizes) if all(sizes) else ""
     image = Markup('<figure><img src="data:{};base64,{}" alt="{}"{}></figure>')
-    return image.format(mime, content, alt, size)
+    return image.format(mime, content, _alt(stated, output["data"]), size)
+
+
+def _is_image(mime: str, content: str) -> bool:
+    try:
+        decoded = base64.b64decode(content, validate=True)
+    except ValueError:
+        return False
+    return decoded.startswith(_MAGIC[mime.removeprefix("image/")])
 
 
 def _alt(stated: Mapping[str, Any], data: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 _ANSI = re.compile(
     r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # operating system commands: titles, links
@@ -20,6 +20,9 @@ _UNSAFE = re.compile(
     "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff]"
 )
 _REPLACEMENT = "\ufffd"
+
+Verdict = tuple[str, str, str]  # symbol, tone, word
+WARNING: Verdict = ("!", "warn", "warning")
 
 
 def inert(text: str) -> str:
@@ -43,13 +46,13 @@ def checked(run: Mapping[str, Any]) -> dict[str, Any]:
     known: dict[str, Any] = inert_tree(run)
     for key in ("parameters", "versions", "error", "git", "compared_to"):
         known[key] = known[key] if isinstance(known.get(key), dict) else {}
-    for key in ("figures", "sources"):
+    for key in ("figures", "sources", "validations", "warnings"):
         items = known[key] if isinstance(known.get(key), list) else []
         known[key] = [item for item in items if isinstance(item, dict)]
     return known
 
 
-def finite(value: Any) -> bool:
+def finite(value: Any) -> TypeGuard[float]:
     """Tell whether a value is a number one can reckon with, which a yes or a no is not."""
     # No comparison with NaN holds, and an integer no float can hold is compared exactly.
     return type(value) in (int, float) and -1e300 < value < 1e300
@@ -72,17 +75,33 @@ def number(value: Any) -> str:
     return digits.replace("-", "−")
 
 
-def change(value: Any, previous: Any) -> str:
-    """Say how a figure moved since the last run; empty where that cannot be said."""
+def change(figure: Mapping[str, Any], since: str) -> tuple[str, Verdict | None]:
+    """Say how a figure moved, empty where that cannot be said, and whether that is good news."""
+    value, previous = figure.get("value"), figure.get("previous")
     if not finite(value) or not finite(previous):
-        return ""
+        return "", None
     if value == previous:
-        return "unchanged"
+        return f"unchanged since {since}", None
     difference = value - previous
     if isinstance(difference, float):
         # 100.1 - 100.0 is 0.09999999999999432 in binary; nobody wants to read that.
         difference = float(f"{difference:.10g}")
-    return f"{'+' if difference > 0 else ''}{number(difference)} since last run"
+    rose = difference > 0
+    words = f"{'+' if rose else ''}{number(difference)} since {since}"
+    if figure.get("better") not in ("up", "down"):
+        return words, None
+    symbol = "▲" if rose else "▼"
+    good = rose == (figure["better"] == "up")
+    return words, (symbol, "good", "better") if good else (symbol, "bad", "worse")
+
+
+def verdict_of(check: Mapping[str, Any]) -> Verdict:
+    """Return the symbol, tone and word of a validation; only a plain `true` counts as passed."""
+    if check.get("passed") is True:
+        return "✓", "good", "passed"
+    return (
+        ("!", "warn", "warning") if check.get("severity") == "warning" else ("✕", "bad", "failed")
+    )
 
 
 def parameter(value: Any) -> str:

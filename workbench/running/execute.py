@@ -3,187 +3,255 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import logging
 import os
 import secrets
 import shutil
-import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO, Any
 
 import nbformat
 import papermill
 from jupyter_client.kernelspec import NoSuchKernel
-from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from workbench.errors import WorkbenchError
+from workbench.redaction import SECRETS_FD, Secrets, received
 from workbench.reporting.html import render
-from workbench.reporting.index import may_write, write_index
-from workbench.running import outcome
+from workbench.reporting.index import may_write
+from workbench.running import kernels, outcome, progress
 from workbench.running.outcome import Outcome
 from workbench.running.plan import RunSpec, read_notebook
+from workbench.running.watch import Stopped, Watch
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 ERROR_MARK = "papermill-error-cell-tag"
-START_LIMIT = 60  # seconds
+LAST_WORDS = 4000  # characters of what a dead kernel wrote to its own stderr
+ARGUMENTS = ["--ext=workbench.running.shell", "--HistoryManager.hist_file=:memory:"]
 
 
-def run(spec: RunSpec, *, progress: bool = False) -> tuple[Outcome, Path]:
+@dataclass(frozen=True)
+class Executed:
+    """What execution leaves in memory: nothing of it is on disk yet."""
+
+    notebook: nbformat.NotebookNode
+    secrets: Secrets
+    last_words: str
+    peak_memory: int | None
+
+
+def run(spec: RunSpec, *, cancelled: Callable[[], bool] = lambda: False) -> tuple[Outcome, Path]:
     """Run one notebook; returns its outcome and the run folder, which is whole or not there.
 
-    The folder is built under a temporary name and renamed at the end. A notebook that fails is
-    an outcome, not an exception; raises OSError when the folder cannot be written.
+    The folder is built under a temporary name and renamed at the end. A notebook that fails, takes
+    too long, is cancelled or loses its kernel is an outcome, not an exception; raises OSError when
+    the folder cannot be written. The caller writes the index.
     """
     started = dt.datetime.now(dt.UTC)
     run_id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
     runs = spec.output / spec.name
-    building, folder = runs / f".{run_id}.partial", runs / run_id
     if not may_write(spec.output):
         raise WorkbenchError(
             f"{spec.output} holds an index.html that is no index of runs.",
             "Choose another place with --output.",
         )
+    with progress.telling_of(run_id, spec.name), _building(spec, run_id, started) as building:
+        progress.tell("started", event="run started")
+        executed = _execute(spec, building, run_id, cancelled)
+        result = _write(building, executed, _outcome(spec, executed, run_id, started))
+        building.rename(runs / run_id)
+        (runs / run_id / ".lock").unlink()
+        _point_latest(runs, run_id)
+        progress.tell(
+            f"{result.status} after {result.duration:.1f} s", event="run ended",
+            status=result.status, duration=result.duration,
+            error=result.error and result.error["message"],
+            report=str(runs / run_id / "report.html"),
+        )  # fmt: skip
+    return result, runs / run_id
+
+
+@contextmanager
+def _building(spec: RunSpec, run_id: str, started: dt.datetime) -> Iterator[Path]:
+    """Make the folder a run is built in; it is gone afterwards unless it was renamed.
+
+    While this process lives it holds a lock in it: a folder without a holder was abandoned.
+    """
+    runs = spec.output / spec.name
+    fresh, building = runs / f".{run_id}.new", runs / f".{run_id}.partial"
+    # No parameters yet: what is secret among them is known only in the end.
+    known = {
+        "schema_version": outcome.SCHEMA_VERSION, "status": "running", "run_id": run_id,
+        "name": spec.name, "notebook": spec.notebook.name, "pid": os.getpid(),
+        "started": started.isoformat(timespec="seconds"),
+    }  # fmt: skip
     runs.mkdir(parents=True, exist_ok=True)
-    building.mkdir()
     try:
-        (building / "data").mkdir()
-        notebook, failure = _execute(spec, building, run_id, progress=progress)
-        result = _outcome(spec, notebook, failure, run_id, started, runs)
-        nbformat.write(notebook, building / "notebook.ipynb")
-        report = render(notebook, result.to_dict())
-        (building / "report.html").write_text(report, encoding="utf-8")
-        (building / "run.json").write_text(result.to_json(), encoding="utf-8")
-        building.rename(folder)
+        (fresh / "data").mkdir(parents=True)
+        with (fresh / ".lock").open("w") as lock:
+            if fcntl:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            (fresh / "run.json").write_text(json.dumps(known), encoding="utf-8")
+            fresh.rename(building)
+            yield building
     finally:
-        shutil.rmtree(building, ignore_errors=True)
-    _point_latest(runs, run_id)
-    write_index(spec.output)
-    return result, folder
+        for left in (fresh, building):
+            shutil.rmtree(left, ignore_errors=True)
 
 
-def _execute(
-    spec: RunSpec, building: Path, run_id: str, *, progress: bool
-) -> tuple[nbformat.NotebookNode, str | None]:
-    """Run under papermill; returns the executed notebook and, where no cell tells, what failed."""
-    saved = building / "notebook.ipynb"
-    failure = None
-    kernel = read_notebook(spec.notebook).metadata.get("kernelspec", {}).get("name") or "python3"
+def _execute(spec: RunSpec, building: Path, run_id: str, cancelled: Callable[[], bool]) -> Executed:
+    """Run under papermill, which writes nothing; the notebook itself tells what went wrong."""
+    watch = Watch(spec.timeout, spec.cell_timeout, cancelled, progress.cell)
+    wanted = read_notebook(spec.notebook).metadata.get("kernelspec", {}).get("name") or "python3"
+    name = kernels.kernel_name(wanted)
+    ours = name == "workbench"
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    with _announced(spec, building, run_id), _private_sockets() as config:
+    failure = None
+    with _kernel(spec, building, run_id) as (options, config, values, words):
         try:
             papermill.execute_notebook(
                 str(spec.notebook).replace("{", "{{").replace("}", "}}"),
-                str(saved).replace("{", "{{").replace("}", "}}"),
+                None,
                 parameters=dict(spec.given),
-                progress_bar={"file": sys.stderr, "leave": False} if progress else False,
-                kernel_name=kernel,
-                start_timeout=START_LIMIT,
+                engine_name="workbench",
+                kernel_name=name,
+                language="python" if ours else None,
+                progress_bar=False,
+                watch=watch,
+                kernel=options,
                 config=config,
-                # ipykernel's remarks on being interrupted or shut down are not the reader's.
-                extra_arguments=["--log-level=CRITICAL"] if "python" in kernel else [],
+                extra_arguments=ARGUMENTS if ours else [],
             )
-        except PapermillExecutionError:
+        except (PapermillExecutionError, Stopped):
             pass
-        except DeadKernelError:
-            failure = "The kernel died while the notebook was running."
         except NoSuchKernel:
-            failure = f"The notebook asks for the kernel {kernel!r}, which is not installed."
-        except RuntimeError as error:
+            failure = f"The notebook asks for the kernel {wanted!r}, which is not installed."
+        except (RuntimeError, ValueError) as error:
             failure = f"The kernel could not run the notebook: {error}"
-    notebook = read_notebook(saved) if saved.exists() else read_notebook(spec.notebook)
-    return _without_marks(notebook), failure
+        known = Secrets()
+        for value in values():
+            known.add(value)
+        words.seek(0)
+        last_words = known.scrub(words.read().decode(errors="replace"))[:LAST_WORDS]
+    notebook = watch.notebook or read_notebook(spec.notebook)
+    if failure is not None:
+        outcome.stop(notebook, "error", failure, None)
+    return Executed(_cleaned(notebook, wanted, known), known, last_words, watch.peak_memory)
 
 
 @contextmanager
-def _private_sockets() -> Iterator[Config]:
-    """Talk to the kernel over sockets in a folder of the run's own, where the system has such.
+def _kernel(
+    spec: RunSpec, building: Path, run_id: str
+) -> Iterator[tuple[dict[str, Any], Config, Callable[[], list[str]], IO[bytes]]]:
+    """Prepare a kernel's start: its environment, sockets, pipe for secrets and stderr.
 
-    The default is TCP on loopback, which every account of the machine can listen to.
+    It is talked to over sockets in a folder of the run's own, where the system has such: the
+    default is TCP on loopback, which every account of the machine can listen to.
     """
-    with tempfile.TemporaryDirectory(prefix="workbench-", ignore_cleanup_errors=True) as folder:
+    folder = tempfile.TemporaryDirectory(prefix="workbench-", ignore_cleanup_errors=True)
+    reading, writing = os.pipe()
+    with folder as place, tempfile.TemporaryFile() as words, open(reading), open(writing):  # noqa: PTH123
         # Named here, because jupyter_client would have all kernels of a folder share one name.
-        place = str(Path(folder) / "kernel")
-        fits = os.name == "posix" and len(os.fsencode(place)) < 90
-        yield Config({"KernelManager": {"transport": "ipc", "ip": place} if fits else {}})
+        sockets = Path(place) / "kernel"
+        fits = os.name == "posix" and len(os.fsencode(sockets)) < 90
+        config: dict[str, Any] = {"connection_file": f"{sockets}.json"}
+        config |= {"transport": "ipc", "ip": str(sockets)} if fits else {}
+        environment = {
+            **os.environ,
+            "WORKBENCH_RUN_DIR": str(building),
+            "WORKBENCH_RUN_ID": run_id,
+            "WORKBENCH_NOTEBOOK": spec.name,
+            SECRETS_FD: str(writing),
+        }
+        options = {"env": environment, "stdout": words.fileno(), "stderr": words.fileno()}
+        options |= {"pass_fds": (writing,)} if os.name == "posix" else {}
+        yield options, Config({"KernelManager": config}), lambda: received(reading), words
 
 
-@contextmanager
-def _announced(spec: RunSpec, building: Path, run_id: str) -> Iterator[None]:
-    """Let the kernel know which run it serves, by its environment."""
-    names = {
-        "WORKBENCH_RUN_DIR": str(building),
-        "WORKBENCH_RUN_ID": run_id,
-        "WORKBENCH_NOTEBOOK": spec.name,
-    }
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(names)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _without_marks(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Take out what papermill adds for its own viewers: error banners and temporary paths."""
+def _cleaned(notebook: nbformat.NotebookNode, kernel: str, known: Secrets) -> nbformat.NotebookNode:
+    """Take out papermill's banners and temporary paths, and every secret."""
     notebook.cells = [
         cell for cell in notebook.cells if ERROR_MARK not in cell.metadata.get("tags", [])
     ]
     for key in ("input_path", "output_path"):
         notebook.metadata.get("papermill", {}).pop(key, None)
-    return notebook
+    if "kernelspec" in notebook.metadata:
+        notebook.metadata.kernelspec["name"] = kernel
+    clean: nbformat.NotebookNode = nbformat.from_dict(known.scrub_tree(notebook))
+    return clean
 
 
-def _outcome(
-    spec: RunSpec,
-    notebook: nbformat.NotebookNode,
-    failure: str | None,
-    run_id: str,
-    started: dt.datetime,
-    runs: Path,
-) -> Outcome:
+def _outcome(spec: RunSpec, executed: Executed, run_id: str, started: dt.datetime) -> Outcome:
     finished = dt.datetime.now(dt.UTC)
-    previous = outcome.last_success(runs)
-    run = outcome.told(notebook, previous)
-    if failure is not None and run["error"] is None:
-        run["error"] = {"cell": None, "name": "", "message": failure, "traceback": ""}
-    return Outcome(
-        **run,
-        run_id=run_id,
-        notebook=spec.notebook.name,
-        name=spec.name,
-        parameters=spec.parameters,
-        compared_to=previous
+    notebook, runs = executed.notebook, spec.output / spec.name
+    previous = outcome.compared(runs, spec.compare_to)
+    told = outcome.told(notebook, previous)
+    if told["status"] is None:
+        told["status"] = "error"
+        told["error"] = {"cell": None, "message": "Some cells were not run.", "traceback": ""}
+    if told["status"] == "kernel-died":
+        told["error"]["last_words"] = executed.last_words
+    content = {
+        **told,
+        "run_id": run_id,
+        "notebook": spec.notebook.name,
+        "name": spec.name,
+        "parameters": spec.parameters,
+        "compared_to": previous
         and {
             "run_id": previous.get("run_id"),
             "same_parameters": previous.get("parameters") == spec.parameters,
+            "chosen": spec.compare_to is not None,
         },
-        status="error" if run["error"] else "passed",
-        started=started.isoformat(timespec="seconds"),
-        finished=finished.isoformat(timespec="seconds"),
-        duration=round((finished - started).total_seconds(), 3),
-        cell_durations=[
+        "started": started.isoformat(timespec="seconds"),
+        "finished": finished.isoformat(timespec="seconds"),
+        "duration": round((finished - started).total_seconds(), 3),
+        "cell_durations": [
             cell.metadata.get("papermill", {}).get("duration") for cell in notebook.cells
         ],
-        peak_memory=_peak_memory(),
-        git=outcome.git_state(spec.notebook.parent),
-    )
+        "peak_memory": executed.peak_memory,
+        "git": outcome.git_state(spec.notebook.parent),
+    }
+    return Outcome(**executed.secrets.scrub_tree(content))
 
 
-def _peak_memory() -> int | None:
-    """Return the largest resident size any child reached, in bytes: the kernel, in a single run."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+def _write(building: Path, executed: Executed, result: Outcome) -> Outcome:
+    """Write the run's files; where one of them holds a secret all the same, fail closed."""
+    notebook = executed.notebook
+    for _ in range(2):
+        texts = {
+            "notebook.ipynb": nbformat.writes(notebook),
+            "report.html": render(notebook, result.to_dict()),
+            "run.json": result.to_json(),
+        }
+        for name, text in texts.items():
+            # A lone surrogate stays what it was: in JSON its escape means the same.
+            (building / name).write_text(text, encoding="utf-8", errors="backslashreplace")
+        files = (path for path in sorted(building.rglob("*")) if path.is_file())
+        leaking = [path for path in files if executed.secrets.found_in(path)]
+        if not leaking:
+            return result
+        for path in leaking:
+            path.unlink()
+        names = [path.relative_to(building).as_posix() for path in leaking]
+        message = f"{', '.join(names)} held a secret value, so it was removed."
+        error = {"cell": None, "name": "", "message": message, "traceback": ""}
+        result = replace(result, status="error", error=error)
+        if texts.keys() & set(names):
+            notebook = nbformat.v4.new_notebook()
+            bare: dict[str, Any] = {"parameters": {}, "figures": [], "warnings": []}
+            result = replace(result, **bare, validations=[], sources=[])
+    raise WorkbenchError("A secret value could not be taken out of the run; nothing was kept.")
 
 
 def _point_latest(runs: Path, run_id: str) -> None:

@@ -23,11 +23,4 @@ class ReportExporter(Exporter):
     ) -> tuple[str, Any]:
         """Convert an executed notebook; its status is unknown where a cell has not run."""
         notebook, resources = super().from_notebook_node(nb, resources, **options)
-        run = told(notebook)
-        whole = all(
-            cell.execution_count is not None
-            for cell in notebook.cells
-            if cell.cell_type == "code" and cell.source.strip()
-        )
-        status = "error" if run["error"] else "passed" if whole else None
-        return render(notebook, {**run, "status": status}), resources
+        return render(notebook, told(notebook)), resources

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +18,12 @@ from workbench import records
 
 SCHEMA_VERSION = 1
 GOOD = ("passed", "warned")
-EXIT_CODES = {"passed": 0, "warned": 0, "error": 1, "cancelled": 130}
+EXIT_CODES = {
+    "passed": 0, "warned": 0, "error": 1, "data-failed": 3, "timeout": 4, "kernel-died": 5,
+    "cancelled": 130,
+}  # fmt: skip
+WORST_FIRST = (130, 1, 5, 4, 3, 0)
+ALLOWED_TO_FAIL = "raises-exception"  # nbclient's tag for a cell whose error is meant to be seen
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,8 @@ class Outcome:
     parameters: Mapping[str, Any]
     status: str
     error: Mapping[str, Any] | None
+    warnings: list[dict[str, Any]]
+    validations: list[dict[str, Any]]
     figures: list[dict[str, Any]]
     compared_to: Mapping[str, Any] | None
     as_of: str | None
@@ -43,7 +50,6 @@ class Outcome:
     peak_memory: int | None
     git: Mapping[str, Any] | None
     schema_version: int = SCHEMA_VERSION
-    validations: list[dict[str, Any]] = field(default_factory=list)
     versions: Mapping[str, str] = field(default_factory=lambda: versions())
     host: str = field(default_factory=platform.node)
 
@@ -59,7 +65,17 @@ class Outcome:
 
     def to_json(self) -> str:
         """Return run.json's text."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, default=str) + "\n"
+        return written(self.to_dict())
+
+
+def written(content: Any) -> str:
+    """Return the JSON text of run.json, or of several."""
+    return json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n"
+
+
+def worst(exit_codes: Iterable[int]) -> int:
+    """Return the exit code that stands for several runs; 0 for none."""
+    return min(exit_codes, key=WORST_FIRST.index, default=0)
 
 
 def versions() -> dict[str, str]:
@@ -88,14 +104,16 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 def told(
     notebook: nbformat.NotebookNode, previous: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Collect what an executed notebook tells of itself: title, error, figures, as-of, sources.
+    """Collect what an executed notebook tells of itself: status, title, error, figures and more.
 
-    Each figure comes with its value in the `previous` run, the content of a run.json.
+    Each figure comes with its value in the `previous` run, the content of a run.json. The status
+    is None where a cell has not run and nothing says why.
     """
     before = {f.get("name"): f.get("value") for f in (previous or {}).get("figures", [])}
     # A cell that is run again, or a loop, states a figure twice: the last word counts.
-    figures = {figure.get("name"): figure for figure in _stated(notebook, records.FIGURE)}
-    sources = {source.get("name"): source for source in _stated(notebook, records.SOURCE)}
+    figures = {f.get("name"): f for _, f in _stated(notebook, records.FIGURE)}
+    sources = {source.get("name"): source for _, source in _stated(notebook, records.SOURCE)}
+    checks = {check.get("name"): check for _, check in _stated(notebook, records.VALIDATION)}
     days = _stated(notebook, records.AS_OF)
     headings = (
         line[2:].strip()
@@ -104,48 +122,105 @@ def told(
         for line in cell.source.splitlines()
         if line.startswith("# ")
     )
-    return {
+    run = {
         "title": next(headings, ""),
         "error": _error(notebook),
+        "warnings": _warnings(notebook),
+        "validations": list(checks.values()),
         "figures": [{**f, "previous": before.get(name)} for name, f in figures.items()],
-        "as_of": days[-1].get("value") if days else None,
+        "as_of": days[-1][1].get("value") if days else None,
         "sources": list(sources.values()),
     }
+    return {**run, "status": _status(notebook, run)}
 
 
-def _stated(notebook: nbformat.NotebookNode, mime: str) -> list[dict[str, Any]]:
+def stop(notebook: nbformat.NotebookNode, status: str, message: str, cell: int | None) -> None:
+    """Note in the notebook itself why its execution ended early: no output tells of that."""
+    notebook.metadata["workbench"] = {"status": status, "message": message, "cell": cell}
+
+
+def has_run(cell: nbformat.NotebookNode) -> bool:
+    """Tell whether a cell has nothing left to run."""
+    code = cell.cell_type == "code" and bool(cell.source.strip())
+    return not code or cell.execution_count is not None
+
+
+def _status(notebook: nbformat.NotebookNode, run: Mapping[str, Any]) -> str | None:
+    if stopped := notebook.metadata.get("workbench", {}).get("status"):
+        return str(stopped)
+    if run["error"]:
+        return "error"
+    if not all(map(has_run, notebook.cells)) and not _ended(notebook):
+        return None
+    broken = {check.get("severity") for check in run["validations"] if not check.get("passed")}
+    if broken - {"warning"}:
+        return "data-failed"
+    return "warned" if broken or run["warnings"] else "passed"
+
+
+def _stated(notebook: nbformat.NotebookNode, mime: str) -> list[tuple[int, dict[str, Any]]]:
     found = (
-        output["data"][mime]
-        for cell in notebook.cells
+        (index, output["data"][mime])
+        for index, cell in enumerate(notebook.cells)
         for output in cell.get("outputs", [])
-        if mime in output.get("data", {})
+        if mime in (output.get("data") or {})
     )
-    return [dict(content) for content in found if isinstance(content, Mapping)]
+    return [(index, dict(content)) for index, content in found if isinstance(content, Mapping)]
+
+
+def _warnings(notebook: nbformat.NotebookNode) -> list[dict[str, Any]]:
+    said = [{"cell": i, **content} for i, content in _stated(notebook, records.WARNING)]
+    for index, _ in _ended(notebook):
+        message = "The notebook ended itself here (sys.exit), so what follows was not run."
+        said.append({"cell": index, "message": message})
+    return said
+
+
+def _raised(notebook: nbformat.NotebookNode) -> Iterator[tuple[int, nbformat.NotebookNode]]:
+    for index, cell in enumerate(notebook.cells):
+        for output in cell.get("outputs", []):
+            allowed = ALLOWED_TO_FAIL in cell.metadata.get("tags", [])
+            if output.output_type == "error" and not allowed:
+                yield index, output
+
+
+def _ended(notebook: nbformat.NotebookNode) -> list[tuple[int, nbformat.NotebookNode]]:
+    """Return the cells in which the notebook itself asked for a good end, as papermill has it."""
+    return [
+        (index, output)
+        for index, output in _raised(notebook)
+        if output.ename == "SystemExit" and output.evalue in ("", "0", "None")
+    ]
 
 
 def _error(notebook: nbformat.NotebookNode) -> dict[str, Any] | None:
-    for index, cell in enumerate(notebook.cells):
-        for output in cell.get("outputs", []):
-            if output.output_type == "error":
-                return {
-                    "cell": index,
-                    "name": output.ename,
-                    "message": output.evalue,
-                    "traceback": "\n".join(output.traceback),
-                }
-    return None
+    good = _ended(notebook)
+    raised = next((found for found in _raised(notebook) if found not in good), None)
+    error = raised and {
+        "cell": raised[0],
+        "name": raised[1].ename,
+        "message": raised[1].evalue,
+        "traceback": "\n".join(raised[1].traceback),
+    }
+    if stopped := notebook.metadata.get("workbench", {}).get("message"):
+        # The traceback shows where the interrupt met the cell; the name would only confuse.
+        traceback = error["traceback"] if error else ""
+        cell = notebook.metadata["workbench"].get("cell")
+        return {"cell": cell, "name": "", "message": stopped, "traceback": traceback}
+    return error
 
 
-def last_success(folder: Path) -> dict[str, Any] | None:
-    """Return run.json of the newest passed or warned run in `folder`; None where there is none."""
-    for path in sorted(folder.glob("[!.]*/run.json"), key=lambda p: p.parent.name, reverse=True):
-        if path.parent.is_symlink():
+def compared(runs: Path, run_id: str | None = None) -> dict[str, Any] | None:
+    """Return run.json of the run to compare with: `run_id`, or the newest good one in `runs`."""
+    folders = [runs / run_id] if run_id else sorted(runs.glob("[!.]*/"), reverse=True)
+    for folder in folders:
+        if folder.is_symlink():
             continue
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
         figures = content.get("figures", []) if isinstance(content, dict) else None
-        if isinstance(figures, list) and content.get("status") in GOOD:
+        if isinstance(figures, list) and (run_id or content.get("status") in GOOD):
             return {**content, "figures": [f for f in figures if isinstance(f, dict)]}
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Optional
@@ -18,6 +19,10 @@ TAG = "parameters"
 TYPES = {
     "str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict,
     "None": None, "Any": Any, "Literal": Literal, "Optional": Optional,
+}  # fmt: skip
+SECRET_WORDS = {
+    "password", "passwd", "pwd", "passphrase", "token", "secret", "secrets", "credential",
+    "credentials", "apikey",
 }  # fmt: skip
 _UNKNOWN = object()
 
@@ -121,12 +126,25 @@ def check_parameters(
     what exists, and for a value of the wrong type or out of the documented choices.
     """
     known = {parameter.name: parameter for parameter in declared}
+    for name in (*known, *values, *texts):
+        refuse_secret(str(name))
     for name in (*values, *texts):
         if name not in known:
             raise _unknown(str(name), known)
     checked = {name: known[name].check(value) for name, value in values.items()}
     checked.update({name: known[name].parse(text) for name, text in texts.items()})
     return checked
+
+
+def refuse_secret(name: str) -> None:
+    """Raise UsageError for a parameter that, by its name, would carry a secret into a notebook."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().split("_")
+    if SECRET_WORDS & set(words) or words[-1] == "key":
+        raise UsageError(
+            f"Parameter {name} looks like a secret, and parameters are saved with the run.",
+            "Name a source of workbench.toml instead: its credentials are found by reference. "
+            "(If it is no secret, give it another name.)",
+        )
 
 
 def _unknown(name: str, known: Mapping[str, Parameter]) -> UsageError:

@@ -12,6 +12,7 @@ import nbformat
 import yaml
 
 from workbench.errors import UsageError, nearest
+from workbench.running.outcome import compared
 from workbench.running.parameters import check_parameters, read_parameters
 from workbench.settings import load_settings, project_folder
 
@@ -25,6 +26,9 @@ class RunSpec:
     given: Mapping[str, Any]
     defaults: Mapping[str, Any]
     output: Path
+    timeout: float | None = None
+    cell_timeout: float | None = None
+    compare_to: str | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -38,17 +42,31 @@ def plan_run(
     values: Mapping[str, Any] | None = None,
     texts: Mapping[str, str] | None = None,
     output: Path | None = None,
+    name: str | None = None,
+    timeout: float | None = None,
+    cell_timeout: float | None = None,
+    compare_to: str | None = None,
 ) -> RunSpec:
-    """Find the notebook and check its parameters; raises UsageError before anything starts."""
+    """Find the notebook and check its parameters; raises UsageError before anything starts.
+
+    Timeouts are in seconds, of the whole run and of each cell; `compare_to` is the id of an
+    earlier run of the same name.
+    """
     path = find_notebook(notebook)
     declared = read_parameters(read_notebook(path).cells)
-    return RunSpec(
+    spec = RunSpec(
         notebook=path,
-        name=_folder_name(path.stem),
+        name=folder_name(name or path.stem),
         given=check_parameters(declared, values or {}, texts or {}),
         defaults={parameter.name: parameter.default for parameter in declared},
         output=(output or reports_folder()).absolute(),
+        timeout=timeout,
+        cell_timeout=cell_timeout,
+        compare_to=compare_to,
     )
+    if compare_to is not None and compared(spec.output / spec.name, compare_to) is None:
+        raise UsageError(f"There is no run {compare_to!r} of {spec.name} in {spec.output}.")
+    return spec
 
 
 def find_notebook(name: str) -> Path:
@@ -79,23 +97,23 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def read_values(path: Path) -> dict[str, Any]:
-    """Read a YAML file of parameter values; raises UsageError naming the file and the line."""
+def read_values(path: Path, what: str = "parameter file") -> dict[str, Any]:
+    """Read a YAML file of `name: value` lines; raises UsageError naming the file and the line."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UsageError(f"The parameter file {path} does not exist.") from None
+        raise UsageError(f"The {what} {path} does not exist.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The parameter file {path} cannot be read: {error}.") from None
+        raise UsageError(f"The {what} {path} cannot be read: {error}.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         problem = getattr(error, "problem", None) or "it cannot be parsed"
-        raise UsageError(f"The parameter file {path} is not YAML{where}: {problem}.") from None
+        raise UsageError(f"The {what} {path} is not YAML{where}: {problem}.") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise UsageError(f"The parameter file {path} holds no `name: value` lines.")
+        raise UsageError(f"The {what} {path} holds no `name: value` lines.")
     return {str(name): value for name, value in content.items()}
 
 
@@ -104,6 +122,6 @@ def reports_folder() -> Path:
     return project_folder() / load_settings().reports
 
 
-def _folder_name(stem: str) -> str:
-    # The name becomes a folder and a link: nothing in it may lead out of the root or hide it.
+def folder_name(stem: str) -> str:
+    """Return a name for a run's folder: nothing in it leads out of the root or hides it."""
     return re.sub(r'[\x00-\x1f/\\:*?"<>|]', "_", stem).lstrip(".") or "notebook"

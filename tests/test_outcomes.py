@@ -1,0 +1,346 @@
+"""However a run ends, its report exists and tells the truth: real faults, one plan of them all."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import psutil
+import pytest
+import yaml
+from conftest import BIN, Command
+
+from notebooks import make_notebook, only_run, runs_in
+
+LATE = "print('late')"
+STUBBORN = """
+import time
+while True:
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        pass
+"""
+HOSTILE = """
+from IPython.display import HTML, Markdown, display
+values = ["<script>alert(1)</script>", "<a href='javascript:alert(1)'>x</a>",
+          "<img src=x onerror=alert(1)>", "\\x1b[31mred", "\\ud800", "\\u202egpj.exe"]
+for value in values:
+    print(value)
+    display(HTML(f"<table><tr><td>{value}</td></tr></table>"), Markdown(value))
+import workbench as wb
+wb.record(values[0], values[2])
+wb.verdict(values[1], True, message=values[5])
+wb.warn(values[2])
+raise ValueError(" ".join(values))
+"""
+# name: cells, options of its entry in the plan, status, what the report and run.json say
+FAULTS: dict[str, tuple[list[str], dict[str, Any], str, str]] = {
+    "raises": (["1 / 0", LATE], {}, "error", "division by zero"),
+    "exits": (["import os; os._exit(1)", LATE], {}, "kernel-died", "with exit status 1"),
+    "killed": (["import os; os.kill(os.getpid(), 9)", LATE], {}, "kernel-died", "by SIGKILL"),
+    "segfault": (["import ctypes; ctypes.string_at(0)", LATE], {}, "kernel-died", "by SIGSEGV"),
+    "loops": (["while True: pass", LATE], {"timeout": 1}, "timeout",
+              "The notebook did not end within 1 s"),
+    "stubborn": ([STUBBORN, LATE], {"cell_timeout": 0.5}, "timeout",
+                 "Cell 3 did not end within 0.5 s"),
+    "noisy": (["for _ in range(200): print('x' * 1_000_000)", LATE], {}, "passed", ""),
+    "updates": (
+        ["h = display('first', display_id=True)\nfor n in range(10_001): h.update(f'update {n}')"],
+        {}, "passed", ""),
+    "invalid": (
+        ["display({'image/png': 'no picture', 'text/plain': 'seen'}, raw=True)\n"
+         "display({'text/html': 7}, raw=True)\ndisplay({'application/json': None}, raw=True)\n"
+         "display({'image/svg+xml': ['no', 'svg']}, raw=True)"], {}, "passed", ""),
+    "hostile": ([HOSTILE, LATE], {}, "error", "alert(1)"),
+    "shell": (["!false\n!true\nlines = !echo out; exit 3"], {}, "warned", "exit status 3"),
+    "broken-promise": (
+        ["import workbench as wb\nwb.verdict('prices are positive', False, message='2 are not')"],
+        {}, "data-failed", "2 are not"),
+    "doubtful": (
+        ["import workbench as wb\nwb.verdict('fresh', False, severity='warning')"],
+        {}, "warned", "fresh"),
+    "ends-itself": (["import sys; sys.exit()", LATE], {}, "warned", "ended itself"),
+    "expected": (["#tag:raises-exception\n1 / 0", "print('goes on')"], {}, "passed", ""),
+}  # fmt: skip
+EXIT_CODES = {"passed": 0, "warned": 0, "error": 1, "data-failed": 3, "timeout": 4,
+              "kernel-died": 5}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reports of one plan that holds every fault; a failing run never stops the others."""
+    folder = tmp_path_factory.mktemp("faults of all kinds")
+    for name, (cells, _, _, _) in FAULTS.items():
+        make_notebook(folder / f"{name}.ipynb", *cells)
+    entries = [{"notebook": f"{name}.ipynb", **fault[1]} for name, fault in FAULTS.items()]
+    (folder / "plan.yaml").write_text(yaml.safe_dump({"runs": entries}))
+    done = subprocess.run(
+        [BIN / "workbench", "batch", "plan.yaml"],
+        cwd=folder, capture_output=True, text=True, timeout=170,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    for name, (_, _, status, _) in FAULTS.items():
+        assert re.search(rf"^{name} +{status} ", done.stdout, re.MULTILINE), done.stdout
+    return folder / "reports"
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_fault_is_told(faults: Path, name: str) -> None:
+    cells, _, status, says = FAULTS[name]
+    run, report, notebook = only_run(faults / name)
+    assert run["status"] == status
+    told = json.dumps([run["error"], run["warnings"], run["validations"]], ensure_ascii=False)
+    assert says in told
+    assert says.split("<")[0] in report
+    banner = re.search(r'<section class="banner', report)
+    assert (banner is None) == (status == "passed")
+    codes = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    if LATE in cells and status != "passed":
+        assert "not run" in report
+        assert "late" not in json.dumps(codes[-1].outputs)
+        assert codes[-1].metadata.papermill["status"] == "pending"
+    if status in ("error", "timeout", "kernel-died"):
+        assert notebook.cells[run["error"]["cell"]].source == codes[1].source
+        assert codes[1].metadata.papermill["status"] == "failed"
+        # At the top: before the first cell's content.
+        assert report.index('class="banner') < report.index('id="cell-')
+
+
+def test_a_timeout_shows_where_the_cell_was(faults: Path) -> None:
+    run, report, _ = only_run(faults / "loops")
+    assert "KeyboardInterrupt" in run["error"]["traceback"]
+    assert "while True" in report
+
+
+def test_a_crash_keeps_the_last_words(faults: Path) -> None:
+    run, _, _ = only_run(faults / "segfault")
+    assert "Segmentation fault" in run["error"]["last_words"]
+
+
+def test_outputs_beyond_measure_are_cut_with_a_note(faults: Path) -> None:
+    run, report, notebook = only_run(faults / "noisy")
+    [cell] = [cell for cell in notebook.cells if "range(200)" in cell.source]
+    stream, note = cell.outputs
+    assert 5_000_000 < len(stream.text) <= 10_000_000
+    assert "left out" in json.dumps(note)
+    assert "left out" in report
+    assert "late" in json.dumps(notebook.cells[-1].outputs)
+    assert run["error"] is None
+
+
+def test_no_display_update_is_lost(faults: Path) -> None:
+    _, report, notebook = only_run(faults / "updates")
+    [output] = notebook.cells[-1].outputs
+    assert "update 10000" in output.data["text/plain"]
+    assert "update 10000" in report
+
+
+class Active(HTMLParser):
+    found: list[str]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found = getattr(self, "found", [])
+        if tag in ("script", "iframe", "object", "embed", "form"):
+            self.found.append(tag)
+        self.found += [name for name, value in attrs if name.startswith("on")]
+        self.found += [
+            f"{name}={value}" for name, value in attrs
+            if re.match(r"\s*(javascript|vbscript|https?):", value or "", re.IGNORECASE)
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["hostile", "invalid"])
+def test_nothing_hostile_becomes_active(faults: Path, name: str) -> None:
+    _, report, _ = only_run(faults / name)
+    for page in (report, (faults / "index.html").read_text(encoding="utf-8")):
+        parser = Active()
+        parser.feed(page.partition("<script")[0] if page is not report else page)
+        assert parser.found == []
+    assert not re.search("[\u202e\ud800\x1b]", report)
+
+
+def test_papermill_alone_calls_cells_completed_that_never_ran(project: Path) -> None:
+    make_notebook(project / "loops.ipynb", "while True: pass", LATE)
+    make_notebook(project / "dies.ipynb", "import os; os._exit(1)", LATE)
+
+    def statuses(name: str, *options: str) -> list[str]:
+        command = [BIN / "papermill", f"{name}.ipynb", "out.ipynb", *options]
+        done = subprocess.run(command, cwd=project, capture_output=True, timeout=100)
+        assert done.returncode != 0
+        executed = nbformat.read(project / "out.ipynb", as_version=4)
+        return [cell.metadata.papermill.status for cell in executed.cells][-2:]
+
+    for name, options in (("loops", ["--execution-timeout", "1"]), ("dies", [])):
+        assert statuses(name, *options) == ["completed", "completed"]
+        assert statuses(name, "--engine", "workbench", *options) == ["failed", "pending"]
+        convert = [BIN / "jupyter", "nbconvert", "--to", "workbench", "out.ipynb"]
+        subprocess.run(convert, cwd=project, check=True, capture_output=True, timeout=100)
+        page = (project / "out.html").read_text(encoding="utf-8")
+        assert ("ran out of time" if name == "loops" else "kernel of this run died") in page
+
+
+@pytest.mark.parametrize(
+    ("cell", "options", "code"),
+    [("import os; os._exit(1)", [], 5), ("while True: pass", ["--timeout", "1"], 4),
+     ("import workbench as wb; wb.verdict('v', False)", [], 3)],
+)  # fmt: skip
+def test_exit_codes(
+    project: Path, workbench: Command, cell: str, options: list[str], code: int
+) -> None:
+    make_notebook(project / "n.ipynb", cell)
+    done = workbench("run", "n.ipynb", "--quiet", *options, cwd=project)
+    assert done.returncode == code
+    assert done.stderr.startswith("error: n ")
+    assert "report: reports/n/" in done.stderr
+    assert done.stdout == ""
+
+
+def start(project: Path, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [BIN / "workbench", *words],
+        cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    while not path.exists():
+        with pytest.raises(subprocess.TimeoutExpired):  # it has not ended before its time
+            process.wait(timeout=0.05)
+
+
+WAITS = """
+import os, pathlib, time
+pathlib.Path(f'started{x}').write_text(str(os.getpid()))
+while True: time.sleep(0.1)
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_cancelled_run_has_a_report(project: Path, sent: signal.Signals) -> None:
+    make_notebook(project / "waits.ipynb", WAITS, LATE)
+    process = start(project, "run", "waits.ipynb", "--quiet")
+    wait_for(project / "started1", process)
+    process.send_signal(sent)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr.startswith("cancelled\nreport: ")
+    run, report, notebook = only_run(project / "reports" / "waits")
+    assert (run["status"], run["error"]["cell"]) == ("cancelled", 2)
+    assert "was cancelled" in report
+    assert notebook.cells[-1].execution_count is None
+    assert not list((project / "reports" / "waits").glob(".*"))
+
+
+def test_a_cancelled_plan_has_a_report_of_every_run(project: Path) -> None:
+    make_notebook(project / "waits.ipynb", WAITS)
+    plan = {"runs": [{"notebook": "waits.ipynb", "matrix": {"x": [1, 2, 3, 4]}}]}
+    (project / "plan.yaml").write_text(yaml.safe_dump(plan))
+    process = start(project, "batch", "plan.yaml", "--jobs", "2")
+    for n in (1, 2):
+        wait_for(project / f"started{n}", process)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "0 of 4 runs are good" in stdout
+    for n in (1, 2, 3, 4):
+        run, report, _ = only_run(project / "reports" / f"waits-x={n}")
+        assert run["status"] == "cancelled"
+        assert "was cancelled" in report
+    assert not (project / "started3").exists()
+
+
+def test_a_killed_runner_is_shown_as_abandoned(project: Path, workbench: Command) -> None:
+    make_notebook(project / "waits.ipynb", WAITS)
+    make_notebook(project / "small.ipynb", "1")
+    process = start(project, "run", "waits.ipynb")
+    wait_for(project / "started1", process)
+    index = project / "reports" / "index.html"
+    assert workbench("run", "small.ipynb", cwd=project).returncode == 0
+    assert "Abandoned" not in index.read_text(encoding="utf-8").partition("<tbody>")[2]
+    kernel = int((project / "started1").read_text())
+    process.kill()
+    process.communicate(timeout=60)
+    assert workbench("run", "small.ipynb", cwd=project).returncode == 0
+    assert "Abandoned" in index.read_text(encoding="utf-8").partition("<tbody>")[2]
+    psutil.wait_procs([psutil.Process(kernel)], timeout=30) if psutil.pid_exists(kernel) else None
+    assert not psutil.pid_exists(kernel)
+
+
+def test_a_full_disk_leaves_everything_as_it_was(project: Path, workbench: Command) -> None:
+    make_notebook(project / "small.ipynb", "1")
+    assert workbench("run", "small.ipynb", cwd=project).returncode == 0
+    before = sorted(path.name for path in (project / "reports" / "small").iterdir())
+    latest = (project / "reports" / "small" / "latest").resolve()
+    limited = ["bash", "-c", f'ulimit -f 4; exec "{BIN / "workbench"}" run small.ipynb --quiet']
+    done = subprocess.run(limited, cwd=project, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: File too large")
+    assert "Traceback" not in done.stderr
+    assert sorted(path.name for path in (project / "reports" / "small").iterdir()) == before
+    assert (project / "reports" / "small" / "latest").resolve() == latest
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
+def test_a_file_system_without_room(project: Path, workbench: Command) -> None:
+    make_notebook(project / "fills.ipynb", "open(os.environ['WORKBENCH_RUN_DIR'] + '/data/x', 'w')"
+                  ".write('x' * 10**7)", parameters="import os\nx: int = 1")  # fmt: skip
+    make_notebook(project / "small.ipynb", "1")
+    (project / "reports").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(project / "reports")]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        assert workbench("run", "small.ipynb", cwd=project).returncode == 0
+        done = workbench("run", "fills.ipynb", "--quiet", cwd=project)
+        assert done.returncode == 1
+        assert "No space left on device" in done.stderr
+        assert list((project / "reports" / "fills").glob("*/report.html")) == []
+        assert len(runs_in(project / "reports" / "small")) == 1
+    finally:
+        subprocess.run(["umount", str(project / "reports")], check=True)
+
+
+def test_secrets_are_no_parameters(project: Path, workbench: Command) -> None:
+    make_notebook(project / "n.ipynb", "1", parameters="db_password: str = ''")
+    done = workbench("run", "n.ipynb", cwd=project)
+    assert done.returncode == 2
+    assert "db_password looks like a secret" in done.stderr
+    assert "source" in done.stderr
+    assert not (project / "reports").exists()
+
+
+def test_compare_to_a_chosen_run(project: Path, workbench: Command) -> None:
+    make_notebook(project / "f.ipynb", "import workbench as wb; wb.record('n', x, better='up')")
+    for value in ("1", "5"):
+        workbench("run", "f.ipynb", "-p", "x", value, cwd=project)
+    first, _ = runs_in(project / "reports" / "f")
+    done = workbench(
+        "run", "f.ipynb", "-p", "x", "11", "--compare-to", first.name, "--json", cwd=project
+    )
+    run = json.loads(done.stdout)
+    assert run["figures"][0]["previous"] == 1
+    assert run["compared_to"]["run_id"] == first.name
+    assert workbench("run", "f.ipynb", "--compare-to", "nothing", cwd=project).returncode == 2
+
+
+def test_json_logs_name_the_run_on_every_line(project: Path, workbench: Command) -> None:
+    make_notebook(project / "n.ipynb", "1", "2 / 0")
+    done = workbench("run", "n.ipynb", "--log-format", "json", cwd=project)
+    logged = [json.loads(line) for line in done.stderr.splitlines()]
+    [run_id] = {line["run_id"] for line in logged}
+    assert run_id == runs_in(project / "reports" / "n")[0].name
+    assert logged[0]["event"] == "run started"
+    assert (logged[-1]["event"], logged[-1]["status"]) == ("run ended", "error")
+    assert logged[-1]["error"] == "division by zero"
+    assert (project / logged[-1]["report"]).is_file()
+    assert [line["cell"] for line in logged if line.get("event") == "cell ended"] == [2, 3, 4]

@@ -1,0 +1,212 @@
+"""`workbench run` and `workbench batch`."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from workbench.cli import main
+from workbench.errors import WorkbenchError
+
+Command = Callable[..., Any]
+
+
+def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+_output = click.option(
+    "--output", type=click.Path(path_type=Path), metavar="DIR",
+    help="Where runs are kept.  [default: reports]",
+)  # fmt: skip
+_seconds = click.FloatRange(min=0, min_open=True)
+_running = _options(
+    _output,
+    click.option("--timeout", type=_seconds, metavar="S", help="Seconds for a whole run."),
+    click.option("--cell-timeout", type=_seconds, metavar="S", help="Seconds for each cell."),
+    click.option("--json", "as_json", is_flag=True, help="Print run.json to standard output."),
+    click.option(
+        "--log-format", type=click.Choice(["text", "json"]),
+        help="How to tell of progress.  [default: a table on a terminal, else lines of text]",
+    ),
+    click.option("-q", "--quiet", is_flag=True, help="Tell only how it ended."),
+)  # fmt: skip
+
+
+@main.command("run")
+@click.argument("notebook")
+@click.option(
+    "-p", "--parameter", nargs=2, multiple=True, metavar="NAME VALUE", help="Set one parameter."
+)
+@click.option(
+    "-f", "--file", "files", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    help="Read parameters from a YAML file; -p goes over it.",
+)  # fmt: skip
+@click.option("--compare-to", metavar="RUN_ID", help="Show changes since this run, not the last.")
+@_running
+@click.pass_context
+def run_command(
+    context: click.Context,
+    notebook: str,
+    parameter: tuple[tuple[str, str], ...],
+    files: tuple[Path, ...],
+    compare_to: str | None,
+    output: Path | None,
+    timeout: float | None,
+    cell_timeout: float | None,
+    as_json: bool,
+    log_format: Any,
+    quiet: bool,
+) -> None:
+    """Run NOTEBOOK, a name in notebooks/ or a path, and write its report.
+
+    \b
+    Examples:
+      workbench run run_colors
+      workbench run run_colors -p sector 2.0_Mezz -p deduplicate true
+      workbench run run_colors -p input feeds/colors.xlsx --output ~/reports
+      workbench run run_colors -f params/run_colors.yaml --timeout 600 --json
+
+    Exit codes: 0 passed, 1 the notebook failed, 2 the request was wrong, 3 a critical check on
+    the data failed, 4 timeout, 5 the kernel died, 130 cancelled.
+    """
+    from workbench.running.plan import plan_run, read_notebook, read_values
+
+    values: dict[str, Any] = {}
+    for path in files:
+        values.update(read_values(path))
+    spec = plan_run(
+        notebook, values=values, texts=dict(parameter), output=output, timeout=timeout,
+        cell_timeout=cell_timeout, compare_to=compare_to,
+    )  # fmt: skip
+    from workbench.running import kernels
+
+    # While the kernel's imports go on in another process, ours do here.
+    _warm(kernels.imports_of(read_notebook(spec.notebook)))
+    from workbench.running.batch import run_all
+    from workbench.running.progress import shown
+
+    with _cancelled_by_sigterm(), shown(1, log_format, quiet=quiet or (as_json and not log_format)):
+        [ended] = run_all([spec])
+    if ended.outcome is None or ended.folder is None:
+        raise WorkbenchError(ended.failure)
+    result = ended.outcome
+    if as_json:
+        click.echo(result.to_json(), nl=False)
+    if log_format == "json":
+        context.exit(result.exit_code)
+    if result.exit_code == 130:
+        click.echo("cancelled", err=True)
+    elif result.error:
+        how = "failed" if result.status == "error" else result.status
+        click.echo(f"error: {spec.name} {how}: {result.error['message']}", err=True)
+    elif result.exit_code:
+        for check in result.validations:
+            if not check.get("passed"):
+                said = f": {check['message']}" if check.get("message") else ""
+                click.echo(f"error: {spec.name} {result.status}: {check['name']}{said}", err=True)
+    elif not as_json:
+        click.echo(f"{spec.name} {result.status} in {result.duration:.1f} s")
+    if result.exit_code or not as_json:
+        report = _shown(ended.folder / "report.html")
+        click.echo(f"report: {report}", err=bool(result.exit_code))
+    context.exit(result.exit_code)
+
+
+@main.command("batch")
+@click.argument("plan", type=click.Path(path_type=Path))
+@click.option("--only", multiple=True, metavar="NAME", help="Run these entries of the plan only.")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), help="Runs at once.  [default: cores]")
+@click.option("--scheduler", metavar="ADDRESS", help="Run on this Dask cluster (tcp://host:8786).")
+@_running
+@click.pass_context
+def batch_command(
+    context: click.Context,
+    plan: Path,
+    only: tuple[str, ...],
+    jobs: int | None,
+    scheduler: str | None,
+    output: Path | None,
+    timeout: float | None,
+    cell_timeout: float | None,
+    as_json: bool,
+    log_format: Any,
+    quiet: bool,
+) -> None:
+    """Run every notebook of PLAN, several at once, in kernels that are warm.
+
+    \b
+    Examples:
+      workbench batch params/demo.yaml
+      workbench batch params/demo.yaml --jobs 4 --timeout 900
+      workbench batch params/demo.yaml --only mezzanine
+      workbench batch params/demo.yaml --scheduler tcp://scheduler.example:8786
+
+    A failing run never stops the others; Ctrl-C cancels them all and reports what was cancelled.
+    Exits with the worst code of its runs: 130 cancelled, 1 failed, 5 kernel died, 4 timeout,
+    3 a critical check on the data failed, 0.
+    """
+    from dataclasses import replace
+
+    _warm(None)
+    from workbench.running.batch import Ended, read_plan, run_all
+    from workbench.running.outcome import worst, written
+    from workbench.running.progress import shown
+
+    specs = [
+        replace(
+            spec, timeout=spec.timeout or timeout, cell_timeout=spec.cell_timeout or cell_timeout
+        )
+        for spec in read_plan(plan, only=only, output=output)
+    ]
+    with _cancelled_by_sigterm(), shown(len(specs), log_format, quiet=quiet):
+        ended = run_all(specs, jobs=jobs, scheduler=scheduler)
+    if as_json:
+        click.echo(written([e.outcome.to_dict() for e in ended if e.outcome]), nl=False)
+
+    def line(end: Ended) -> str:
+        if end.outcome is None or end.folder is None:
+            return f"{end.spec.name:<{width}}  not written  {end.failure}"
+        seconds = f"{end.outcome.duration:>8.1f} s"
+        report = _shown(end.folder / "report.html")
+        return f"{end.spec.name:<{width}}  {end.outcome.status:<11}  {seconds}  {report}"
+
+    width = max(len(end.spec.name) for end in ended)
+    good = sum(end.exit_code == 0 for end in ended)
+    for text in (*map(line, ended), f"{good} of {len(ended)} runs are good"):
+        click.echo(text, err=as_json)
+    context.exit(worst(end.exit_code for end in ended))
+
+
+def _warm(modules: Any) -> None:
+    from workbench.running import kernels
+    from workbench.settings import load_settings
+
+    settings = load_settings().kernels
+    if settings.warm:
+        kernels.warm(modules if settings.preload is None else settings.preload)
+
+
+@contextmanager
+def _cancelled_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM, with which a CI server cancels, do what Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _shown(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -1,0 +1,455 @@
+"""Warm kernels: each is forked from a process that has imported the heavy libraries once.
+
+The forkserver is our own rather than multiprocessing's: that one leaves its socket file and a
+second process, the resource tracker, behind a host that is killed, and changes with every Python.
+"""
+
+from __future__ import annotations
+
+import ast
+import atexit
+import gc
+import json
+import logging
+import os
+import pkgutil
+import re
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+import workbench
+from workbench.redaction import SECRETS_FD
+
+SWITCH = "WORKBENCH_KERNELS__WARM"
+START_LIMIT = 60  # seconds until a request must be answered, imports included
+GRACE = 5  # seconds that kernels have to clean up behind a host that died
+
+# Not OPENBLAS_NUM_THREADS and the like: they would be read here once, and every kernel would
+# compute on one core. The pools that exist before the fork (OpenBLAS's) are made anew behind it.
+_KERNEL = (
+    "ipykernel_launcher ipykernel.kernelapp ipykernel.zmqshell ipykernel.debugger psutil "
+    "IPython.core.completerlib IPython.core.oinspect IPython.extensions.storemagic"
+).split()
+# Importing these changes what other libraries do, which is for the notebook to decide.
+_LEFT_OUT = {"workbench.charts", "workbench.cli"}
+PRELOAD = (
+    *"numpy pandas pyarrow pyarrow.compute pyarrow.parquet polars duckdb sqlalchemy".split(),
+    *"sqlalchemy.dialects.postgresql sqlalchemy.dialects.oracle psycopg oracledb boto3".split(),
+    *"altair vl_convert great_tables great_expectations xlsxwriter openpyxl".split(),
+    # Notebooks type `wb.name`, which imports these when it is first used.
+    *(f"workbench.{module.name}" for module in pkgutil.iter_modules(workbench.__path__)),
+)
+
+_NUMBER = struct.Struct("=q")
+_HANDLED = {"env", "cwd", "stdin", "stdout", "stderr", "pass_fds", "extra_arguments", "kernel_id"}
+
+
+class _Forked:
+    """What LocalProvisioner uses of subprocess.Popen, for a kernel that the forkserver forked."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, server: _Server, request: object, descriptors: list[int]) -> None:
+        self.returncode: int | None = None
+        self._kernels = server.kernels
+        self._lock = threading.Lock()
+        self._socket, theirs = socket.socketpair()
+        try:
+            with theirs:
+                socket.send_fds(server.channel, [b"fork"], [theirs.fileno(), *descriptors])
+            self._socket.settimeout(START_LIMIT)
+            self._socket.sendall(json.dumps(request).encode() + b"\n")
+            word = self._socket.recv(_NUMBER.size)
+            if not word:
+                raise ConnectionError("the forkserver has died")
+            self.pid: int = _NUMBER.unpack(word)[0]
+            self._socket.settimeout(None)
+        except BaseException:
+            self._socket.close()
+            raise
+        self._kernels.add(self)
+
+    def poll(self, flags: int = socket.MSG_DONTWAIT) -> int | None:
+        with self._lock:
+            if self.returncode is None:
+                try:
+                    word = self._socket.recv(_NUMBER.size, flags)
+                except BlockingIOError:
+                    return None
+                except OSError:
+                    word = b""
+                # Without a word the forkserver was killed, and its kernels went with it.
+                self.returncode = _NUMBER.unpack(word)[0] if word else -signal.SIGKILL
+                self.close()
+        return self.returncode
+
+    def wait(self) -> int | None:
+        return self.poll(flags=0)
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def close(self) -> None:
+        # The kernel takes this for the end of its host.
+        self._socket.close()
+        self._kernels.discard(self)
+
+
+class _Server:
+    """The forkserver of this process: a Python that has imported `modules` and waits."""
+
+    def __init__(self, modules: Iterable[str]) -> None:
+        self.python = _python_variables(os.environ)
+        self.kernels: set[_Forked] = set()  # lest one die when nobody holds its manager any more
+        self.channel, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        command = "import sys; sys.path[:] = filter(None, sys.path); "
+        command += f"from {__name__} import _serve; _serve(*sys.argv[1:])"
+        with theirs:
+            self.process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-c", command, str(theirs.fileno()), *modules],
+                stdin=subprocess.DEVNULL,
+                # Nobody who reads the host's output is to wait for this process.
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+
+    def answers(self) -> bool:
+        """Return whether a request would be answered (or refused) at once."""
+        try:
+            self.channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
+
+    def stop(self) -> None:
+        if not self.answers():
+            self.process.kill()
+        self.let_go()
+        self.process.wait()
+
+    def let_go(self) -> None:
+        self.channel.close()
+        for kernel in list(self.kernels):
+            kernel.close()
+
+
+_lock = threading.Lock()
+_server: _Server | None = None
+_told: set[str] = set()
+
+
+def warm(modules: Iterable[str] | None = None) -> None:
+    """Start importing `modules` (None: all of PRELOAD) for the kernels to come; returns at once.
+
+    The first call decides. Modules that cannot be imported are left out.
+    """
+    global _server
+    with _lock:
+        if _server is None and not _refusal():
+            wanted = PRELOAD if modules is None else modules
+            with suppress(OSError):  # no memory, no processes: said when a kernel is started
+                _server = _Server(name for name in wanted if name not in _LEFT_OUT)
+                atexit.register(_server.stop)
+
+
+def _refusal() -> str:
+    """Say why no kernel of this process can be forked, if so."""
+    if os.environ.get(SWITCH, "").strip().lower() in {"false", "f", "0", "no", "n", "off"}:
+        return f"{SWITCH} is off"
+    # macOS has fork, but its frameworks do not survive it.
+    return "" if sys.platform == "linux" else "only Linux forks safely"
+
+
+def _forget() -> None:
+    """Leave forkserver and kernels to the process that was forked here: they are its own."""
+    global _server, _lock
+    _lock = threading.Lock()
+    if _server:
+        atexit.unregister(_server.stop)
+        _server.let_go()
+        _server.process.returncode = 0
+        _server = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+class WarmProvisioner(LocalProvisioner):
+    """Forks a kernel where it can, and starts an ordinary one where it cannot."""
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
+        """Fork the kernel; `kwargs` mean what they mean to subprocess.Popen."""
+        refusal = _refusal()
+        try:
+            process = None if refusal else _fork(cmd, kwargs)
+        except (OSError, ValueError) as error:
+            process, refusal = None, f"{type(error).__name__}: {error}"
+            if isinstance(error, TimeoutError) and _server and not _server.answers():
+                _server.process.kill()  # an import hangs
+        if process is None:
+            if refusal and refusal not in _told:
+                _told.add(refusal)
+                level = logging.INFO if refusal.endswith(" is off") else logging.WARNING
+                self.log.log(level, "Kernels are started without the forkserver: %s", refusal)
+            return await super().launch_kernel(cmd, **kwargs)
+        self.process = process  # type: ignore[assignment]
+        # The kernel leads a session of its own, or will in a moment.
+        self.pid = self.pgid = process.pid
+        self.cwd = kwargs.get("cwd") or Path.cwd()
+        return self.connection_info
+
+
+def _fork(cmd: list[str], kwargs: Mapping[str, Any]) -> _Forked | None:
+    """Have the forkserver start `cmd`; returns None while it is better not to wait for it.
+
+    Raises ValueError for what only Popen can do, OSError where the forkserver does not answer.
+    """
+    env = dict(os.environ) if kwargs.get("env") is None else kwargs["env"]
+    if cmd[:4] != [sys.executable, "-m", "ipykernel_launcher", "-f"]:
+        raise ValueError(f"{cmd[0]} is not this Python's ipykernel")
+    if odd := kwargs.keys() - _HANDLED:
+        raise ValueError(f"{min(odd)} is not supported")
+    served = "jupyter_server" in sys.modules
+    # Who did not ask for libraries, papermill's command say, shall not wait for any.
+    warm(None if served else ())
+    server = _server
+    if server is None:
+        raise OSError("the forkserver was not started")
+    if _python_variables(env) != server.python:
+        raise ValueError("the kernel's PYTHON… variables are not this process's")
+    if served and not server.answers():
+        return None
+    folder = Path(kwargs.get("cwd") or Path.cwd())
+    folder.stat()
+    passed = tuple(kwargs.get("pass_fds", ()))
+    with Path(os.devnull).open("r+b", buffering=0) as null:
+        out = _descriptor(kwargs.get("stdout"), 1, null.fileno())
+        standard = [
+            _descriptor(kwargs.get("stdin"), null.fileno(), null.fileno()),
+            out,
+            _descriptor(kwargs.get("stderr"), 2, null.fileno(), out),
+        ]
+        request = {
+            "argv": cmd[3:],
+            "env": {**env, "JPY_PARENT_PID": str(os.getpid())},
+            "cwd": str(folder),
+            "pass_fds": passed,
+        }
+        return _Forked(server, request, [*standard, *passed])
+
+
+def _descriptor(stream: Any, inherited: int, null: int, out: int = subprocess.PIPE) -> int:
+    if stream is None:
+        return inherited
+    number = stream if isinstance(stream, int) else stream.fileno()
+    number = {subprocess.DEVNULL: null, subprocess.STDOUT: out}.get(number, number)
+    if number < 0:
+        raise ValueError("a pipe to the kernel is not supported")
+    return int(number)
+
+
+def _python_variables(env: Mapping[str, str]) -> dict[str, str]:
+    """Return what Python itself reads from the environment, when it starts and never again."""
+    return {
+        name: value
+        for name, value in env.items()
+        if name.startswith("PYTHON") and name != "PYTHONEXECUTABLE"
+    }
+
+
+def imports_of(notebook: Mapping[str, Any]) -> set[str]:
+    """Return the modules that the code cells of a notebook import, under their dotted names."""
+    found: set[str] = set()
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            for node in ast.walk(_parsed("".join(cell["source"]))):
+                if isinstance(node, ast.Import):
+                    found.update(alias.name for alias in node.names)
+                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    found.add(node.module)
+    return found
+
+
+def _parsed(source: str) -> ast.Module:
+    """Parse a cell without its magics; one that is not Python counts as empty."""
+    for text in source, re.sub(r"(?m)^(\s*)[%!].*", r"\1pass", source):
+        with suppress(SyntaxError, ValueError):
+            return ast.parse(text)
+    return ast.parse("")
+
+
+def kernel_name(wanted: str) -> str:
+    """Return "workbench" for a kernel that would start this very Python, else what was wanted."""
+    specs = KernelSpecManager()
+    try:
+        spec = specs.get_kernel_spec(wanted)
+        specs.get_kernel_spec("workbench")
+    except (NoSuchKernel, ValueError):
+        return wanted
+    ours = {"python", f"python{sys.version_info[0]}", "python{}.{}".format(*sys.version_info)}
+    command = ["-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    plain = not spec.env and "kernel_provisioner" not in spec.metadata
+    same = spec.argv[:1] and spec.argv[0] in {*ours, sys.executable} and spec.argv[1:] == command
+    return "workbench" if plain and same else wanted
+
+
+def _serve(descriptor: str, *modules: str) -> None:
+    """Be the forkserver: import, then fork until the host is gone. Returns in kernels, too."""
+    channel = socket.socket(fileno=int(descriptor))
+    for name in (*_KERNEL, *modules):
+        with suppress(BlockingIOError):
+            if not channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                return
+        # Whatever is wrong with a module is for the notebook to see that imports it.
+        with suppress(BaseException):
+            import_module(name)
+    gc.collect()
+    gc.freeze()  # a collection in a kernel would copy all these pages
+    woken, waker = socket.socketpair()
+    waker.setblocking(False)
+    signal.set_wakeup_fd(waker.fileno())
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    # Kernels see this pipe's end when the forkserver dies: only it holds the other one.
+    lifeline, held = os.pipe()
+    kernels: dict[int, int] = {}
+    channel.send(b"ready")
+    while True:
+        readable = select.select([channel, woken], [], [])[0]
+        if woken in readable:
+            woken.recv(4096)
+            _reap(kernels)
+        if channel in readable:
+            fds: list[int] = []
+            with suppress(ConnectionResetError):
+                fds = socket.recv_fds(channel, 16, 253)[1]
+            if not fds:
+                break
+            for fd in fds:
+                os.set_inheritable(fd, False)
+            pid = -1
+            with suppress(OSError):  # no memory, no processes: the host reads no pid
+                pid = os.fork()
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for ours in channel, woken, waker:
+                    ours.close()
+                for fd in (held, *kernels.values()):
+                    os.close(fd)
+                _be_kernel(fds, lifeline)
+                return
+            if pid > 0:
+                with suppress(OSError):
+                    os.write(fds[0], _NUMBER.pack(pid))
+                kernels[pid] = fds.pop(0)
+            for fd in fds:
+                os.close(fd)
+    # They follow their host by themselves, unless foreign code keeps their threads from running.
+    deadline = time.monotonic() + GRACE
+    while kernels and time.monotonic() < deadline:
+        time.sleep(0.02)
+        _reap(kernels)
+    for pid in kernels:
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _reap(kernels: dict[int, int]) -> None:
+    """Tell the host how the kernels ended that did."""
+    with suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if (fd := kernels.pop(ended[0], None)) is not None:
+                with suppress(OSError):
+                    os.write(fd, _NUMBER.pack(os.waitstatus_to_exitcode(ended[1])))
+                os.close(fd)
+
+
+def _be_kernel(fds: list[int], lifeline: int) -> None:
+    """Be what `python -m ipykernel_launcher` would be, here behind the fork."""
+    import multiprocessing.process
+
+    from ipykernel import kernelapp
+
+    os.setsid()
+    host, *standard = fds[:4]
+    with open(host, "rb", closefd=False) as stream:
+        line = stream.readline()
+    # A host that lost its patience has started an ordinary kernel with the same files.
+    if not line or select.select([host], [], [], 0)[0]:
+        return
+    request = json.loads(line)
+    for target, source in enumerate(standard):
+        os.dup2(source, target)
+        os.close(source)
+    passed = dict(zip(request["pass_fds"], fds[4:], strict=True))
+    os.environ.clear()
+    os.environ.update(request["env"])
+    with suppress(KeyError, ValueError):
+        os.environ[SECRETS_FD] = str(passed[int(os.environ[SECRETS_FD])])
+    time.tzset()
+    os.chdir(request["cwd"])
+    sys.argv = [str(sys.modules["ipykernel_launcher"].__file__), *request["argv"]]
+    # What the forkserver has already decided for all its kernels:
+    multiprocessing.process.ORIGINAL_DIR = request["cwd"]  # type: ignore[attr-defined]
+    multiprocessing.process.current_process().authkey = os.urandom(32)
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed()
+
+    class IPKernelApp(kernelapp.IPKernelApp):
+        def init_iopub(self, context: Any) -> None:
+            # Beyond 1,000 messages that the reader has not taken, ZeroMQ would drop outputs.
+            context.sndhwm = 0
+            super().init_iopub(context)  # type: ignore[no-untyped-call]
+
+    connection_file = Path(sys.argv[2])
+    threading.Thread(target=_follow, args=(host, lifeline, connection_file), daemon=True).start()
+    # Our parent is not the host: no polling for it (1 is "will never go away").
+    IPKernelApp.launch_instance(parent_handle=1)
+
+
+def _follow(host: int, forkserver: int, connection_file: Path) -> None:
+    """End this kernel and what it started when its host or the forkserver dies.
+
+    A thread rather than PR_SET_PDEATHSIG, which would kill before the files are removed; where
+    no thread gets to run, the forkserver does the killing after a while.
+    """
+    info = json.loads(connection_file.read_text(encoding="utf-8"))
+    files = [connection_file]
+    if info["transport"] == "ipc":
+        ports = [value for key, value in info.items() if key.endswith("_port")]
+        files += [Path(f"{info['ip']}-{port}") for port in ports]
+    select.select([host, forkserver], [], [])
+    for file in files:
+        with suppress(OSError):
+            file.unlink()
+    for folder in {file.parent for file in files if file.parent.name.startswith("workbench-")}:
+        with suppress(OSError):
+            folder.rmdir()
+    os.killpg(0, signal.SIGKILL)
