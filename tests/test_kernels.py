@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -606,3 +607,20 @@ def test_imports_are_found_where_cells_have_magics() -> None:
     )
     found = kernels.imports_of(notebook(*cells))
     assert found == {"polars", "os.path", "workbench.charts", "duckdb", "numpy"}
+
+
+def test_the_grammar_that_is_put_off_is_there_when_it_is_asked_for() -> None:
+    code = """
+        import sys
+        from workbench.running import grammar
+        grammar.put_off()
+        import jsonschema
+        assert "lark" not in sys.modules
+        checker = jsonschema.Draft202012Validator.FORMAT_CHECKER
+        assert checker.conforms("http://example.org/\u00e4", "iri")
+        assert not checker.conforms("no iri", "iri")
+        import rfc3987_syntax
+        assert "lark" in sys.modules and rfc3987_syntax.__file__
+        assert rfc3987_syntax.is_valid_syntax("iri", "http://example.org/")
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=60)

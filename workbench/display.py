@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import polars as pl
@@ -196,7 +197,7 @@ def _write_excel(frame: pl.DataFrame, path: Path) -> None:
         )  # fmt: skip
 
 
-def _widths(sheet: pl.DataFrame) -> dict[str | tuple[str, ...], int]:
+def _widths(sheet: pl.DataFrame) -> dict[Any, int]:
     """Return widths in pixels that show what is in a column, as far as a screen has room."""
     longest = sheet.select(pl.all().cast(pl.String).str.len_chars().max()).row(0)
     texts = {

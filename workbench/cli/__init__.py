@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
 
 from workbench.errors import UsageError, WorkbenchError
+from workbench.running import grammar
 
-# jsonschema, which nbformat imports, would build a grammar for seconds only to offer a check of
-# "iri" texts that no notebook's schema asks for. It does without where this is not installed.
-sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+grammar.put_off()
 
 
 class Commands(click.Group):

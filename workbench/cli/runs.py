@@ -92,7 +92,7 @@ def run_command(
     from workbench.running import kernels
 
     # While the kernel's imports go on in another process, ours do here.
-    _warm(kernels.imports_of(read_notebook(spec.notebook)))
+    _warm(kernels.needed_by(read_notebook(spec.notebook)))
     from workbench.running.batch import run_all
     from workbench.running.progress import shown
 

@@ -34,6 +34,7 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 import workbench
 from workbench.redaction import SECRETS_FD
+from workbench.running import grammar
 
 SWITCH = "WORKBENCH_KERNELS__WARM"
 START_LIMIT = 60  # seconds until a request must be answered, imports included
@@ -47,12 +48,16 @@ _KERNEL = (
 ).split()
 # Importing these changes what other libraries do, which is for the notebook to decide.
 _LEFT_OUT = {"workbench.charts", "workbench.cli"}
-PRELOAD = (
-    *"numpy pandas pyarrow pyarrow.compute pyarrow.parquet polars duckdb sqlalchemy".split(),
-    *"sqlalchemy.dialects.postgresql sqlalchemy.dialects.oracle psycopg oracledb boto3".split(),
-    *"altair vl_convert great_tables great_expectations xlsxwriter openpyxl".split(),
-    # Notebooks type `wb.name`, which imports these when it is first used.
+# What our own names use: notebooks type `wb.name`, which imports it when it is first used.
+USUAL = (
+    *"numpy polars duckdb sqlalchemy sqlalchemy.dialects.postgresql psycopg altair".split(),
+    *"vl_convert great_tables xlsxwriter".split(),
     *(f"workbench.{module.name}" for module in pkgutil.iter_modules(workbench.__path__)),
+)
+PRELOAD = (
+    *USUAL,
+    *"pandas pyarrow pyarrow.compute pyarrow.parquet sqlalchemy.dialects.oracle oracledb".split(),
+    *"boto3 openpyxl great_expectations".split(),
 )
 
 _NUMBER = struct.Struct("=q")
@@ -285,6 +290,13 @@ def _python_variables(env: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def needed_by(notebook: Mapping[str, Any]) -> set[str]:
+    """Return what a notebook imports, and what our own names that it may use import in turn."""
+    found = imports_of(notebook)
+    ours = any(name.partition(".")[0] == "workbench" for name in found)
+    return found | set(USUAL if ours else ())
+
+
 def imports_of(notebook: Mapping[str, Any]) -> set[str]:
     """Return the modules that the code cells of a notebook import, under their dotted names."""
     found: set[str] = set()
@@ -324,6 +336,7 @@ def kernel_name(wanted: str) -> str:
 def _serve(descriptor: str, *modules: str) -> None:
     """Be the forkserver: import, then fork until the host is gone. Returns in kernels, too."""
     channel = socket.socket(fileno=int(descriptor))
+    grammar.put_off()
     for name in (*_KERNEL, *modules):
         with suppress(BlockingIOError):
             if not channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
