@@ -21,6 +21,12 @@ def pytest_configure() -> None:
     os.environ.setdefault("WORKBENCH_CACHE", str(ROOT / ".pytest_cache" / "demo"))
 
 
+@pytest.fixture(autouse=True)
+def _outside_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
+    # ipykernel treats streams differently where it finds this.
+    monkeypatch.delenv("PYTEST_CURRENT_TEST", raising=False)
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder with a blank in its name, as the current one, outside any project."""

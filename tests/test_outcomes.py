@@ -18,6 +18,7 @@ import yaml
 from conftest import BIN, Command
 
 from notebooks import make_notebook, only_run, runs_in
+from workbench.running.export import ReportExporter
 
 LATE = "print('late')"
 STUBBORN = """
@@ -121,6 +122,13 @@ def test_a_timeout_shows_where_the_cell_was(faults: Path) -> None:
     assert "while True" in report
 
 
+def test_half_an_emoji_is_shown_as_damaged(faults: Path) -> None:
+    _, report, notebook = only_run(faults / "hostile")
+    [cell] = [cell for cell in notebook.cells if "\\ud800" in cell.source]
+    assert "\ud800" in "".join(output.get("text", "") for output in cell.outputs)
+    assert "\ufffd" in report
+
+
 def test_a_crash_keeps_the_last_words(faults: Path) -> None:
     run, _, _ = only_run(faults / "segfault")
     assert "Segmentation fault" in run["error"]["last_words"]
@@ -182,9 +190,7 @@ def test_papermill_alone_calls_cells_completed_that_never_ran(project: Path) -> 
     for name, options in (("loops", ["--execution-timeout", "1"]), ("dies", [])):
         assert statuses(name, *options) == ["completed", "completed"]
         assert statuses(name, "--engine", "workbench", *options) == ["failed", "pending"]
-        convert = [BIN / "jupyter", "nbconvert", "--to", "workbench", "out.ipynb"]
-        subprocess.run(convert, cwd=project, check=True, capture_output=True, timeout=100)
-        page = (project / "out.html").read_text(encoding="utf-8")
+        page, _ = ReportExporter().from_filename("out.ipynb")
         assert ("ran out of time" if name == "loops" else "kernel of this run died") in page
 
 

@@ -56,8 +56,11 @@ def index_page(runs: Iterable[Run]) -> str:
 
 def may_write(root: Path) -> bool:
     """Tell whether `index.html` below root is missing or ours: another's page is not replaced."""
-    target = root / "index.html"
-    return not target.exists() or is_ours(target.read_bytes())
+    try:
+        with (root / "index.html").open("rb") as page:
+            return is_ours(page.read(2000))
+    except FileNotFoundError:
+        return True
 
 
 def is_ours(content: bytes) -> bool:

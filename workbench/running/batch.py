@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any
 
 from workbench.errors import UsageError, WorkbenchError, nearest
-from workbench.reporting.index import write_index
+from workbench.reporting.index import may_write, write_index
 from workbench.running import kernels, progress
 from workbench.running.execute import run
 from workbench.running.outcome import Outcome
@@ -166,26 +166,28 @@ def run_all(
     *,
     jobs: int | None = None,
     scheduler: str | None = None,
-    ended: Callable[[Ended], None] = lambda _: None,
 ) -> list[Ended]:
     """Run every spec and write the index; returns what came of them, in the order given.
 
     `jobs` runs go on at once (as many as there are cores); `scheduler` is the address of a Dask
     cluster to run them on. Ctrl-C cancels: every run that has not ended gets its report all the
-    same. `ended` is called for each run that is over.
+    same.
     """
-    cancelled = False
-    written = 0.0
+    output = specs[0].output
+    if not may_write(output):
+        raise WorkbenchError(
+            f"{output} holds an index.html that is no index of runs.",
+            "Choose another place with --output.",
+        )
+    cancelled, written = False, monotonic()
     with _executor(jobs or cores(), scheduler, specs) as (start, cancel):
         futures = {start(spec): spec for spec in specs}
         waiting = set(futures)
         while waiting:
             try:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
-                    ended(_ended(futures[future], future))
+                _, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 if waiting and monotonic() - written > INDEX_EVERY:
-                    write_index(specs[0].output)
+                    write_index(output)
                     written = monotonic()
             except KeyboardInterrupt:
                 if cancelled:
@@ -193,7 +195,7 @@ def run_all(
                 cancelled = True
                 cancel()
         results = [_ended(spec, future) for future, spec in futures.items()]
-    write_index(specs[0].output)
+    write_index(output)
     return results
 
 

@@ -24,7 +24,6 @@ from traitlets.config import Config
 from workbench.errors import WorkbenchError
 from workbench.redaction import SECRETS_FD, Secrets, received
 from workbench.reporting.html import render
-from workbench.reporting.index import may_write
 from workbench.running import kernels, outcome, progress
 from workbench.running.outcome import Outcome
 from workbench.running.plan import RunSpec, read_notebook
@@ -60,11 +59,6 @@ def run(spec: RunSpec, *, cancelled: Callable[[], bool] = lambda: False) -> tupl
     started = dt.datetime.now(dt.UTC)
     run_id = f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
     runs = spec.output / spec.name
-    if not may_write(spec.output):
-        raise WorkbenchError(
-            f"{spec.output} holds an index.html that is no index of runs.",
-            "Choose another place with --output.",
-        )
     with progress.telling_of(run_id, spec.name), _building(spec, run_id, started) as building:
         progress.tell("started", event="run started")
         executed = _execute(spec, building, run_id, cancelled)

@@ -31,8 +31,8 @@ def load_ipython_extension(shell: Any) -> None:
         return output.decode(errors="replace")
 
     # The kernel's stderr is forwarded by a thread of its own, which a crash does not wait for.
-    if (stderr := getattr(sys.stderr, "_original_stdstream_copy", None)) is not None:
-        faulthandler.enable(file=stderr, all_threads=False)
+    stderr = getattr(sys.stderr, "_original_stdstream_copy", None)
+    faulthandler.enable(file=2 if stderr is None else stderr, all_threads=False)
     # IPython keeps the status of the last command only, and none of `x = !command`.
     kernel_shell.system = system
     any_shell.getoutput = getoutput
