@@ -12,7 +12,8 @@ import yaml
 
 from benchmarks.measuring import BIN, ROOT, seconds, table
 from workbench.running import kernels
-from workbench.running.batch import read_plan, run_all
+from workbench.running.batch import run_all
+from workbench.running.plans import read_plan
 
 PLAN = ROOT / "params" / "demo.yaml"
 

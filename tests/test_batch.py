@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ import yaml
 from conftest import BIN, Command
 
 from notebooks import make_notebook, only_run, runs_in
+from workbench.errors import UsageError
+from workbench.running.plans import read_plan
 
 RECORDS = "import os\nimport workbench as wb\nwb.record('n', x)\nwb.record('pid', os.getpid())"
 
@@ -74,16 +77,10 @@ def test_a_plan_with_defaults_matrix_and_names(project: Path, workbench: Command
         ({"defaults": {"sources": "x"}, "runs": [{"notebook": "a.ipynb"}]}, "'source'"),
     ],
 )  # fmt: skip
-def test_a_wrong_plan_starts_nothing(
-    project: Path, workbench: Command, plan: object, says: str
-) -> None:
-    make_notebook(project / "a.ipynb", "open('ran', 'w')")
-    done = workbench("batch", write_plan(project, plan), cwd=project)
-    assert done.returncode == 2
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (project / "ran").exists()
-    assert not (project / "reports").exists()
+def test_a_wrong_plan_is_told(project: Path, plan: object, says: str) -> None:
+    make_notebook(project / "a.ipynb", "1")
+    with pytest.raises(UsageError, match=re.escape(says)):
+        read_plan(Path(write_plan(project, plan)))
 
 
 def test_everything_wrong_is_listed(project: Path, workbench: Command) -> None:
@@ -95,6 +92,8 @@ def test_everything_wrong_is_listed(project: Path, workbench: Command) -> None:
     assert done.returncode == 2
     for problem in ("run 2: Unknown notebook 'b'", "run 3: Parameter x", "no run is called 'c'"):
         assert problem in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (project / "reports").exists()
     assert workbench("batch", "missing.yaml", cwd=project).returncode == 2
 
 

@@ -19,7 +19,7 @@ from conftest import ROOT
 
 import workbench
 from workbench import run_colors
-from workbench.running.batch import read_plan
+from workbench.running.plans import read_plan
 from workbench.settings import Settings, Source
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

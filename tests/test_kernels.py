@@ -497,7 +497,7 @@ def test_what_popen_is_given_is_honoured(
     ]
     argv, path, *rest = found[8:]
     assert argv[:2] == [f"{launcher}/ipykernel_launcher.py", "-f"]
-    assert argv[3:] == extra
+    assert argv[3:] == [*manager.kernel_spec.argv[5:], *extra]
     assert "" in path
     assert str(Path(kernels.__file__).parents[2]) in path
     assert rest == [False, ["__name__", "__doc__", "__package__"], "", "__main__", False]

@@ -88,7 +88,7 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cwd=folder, capture_output=True, text=True, timeout=170,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
     for name, (_, _, status, _) in FAULTS.items():
         assert re.search(rf"^{name} +{status} ", done.stdout, re.MULTILINE), done.stdout
     return folder / "reports"

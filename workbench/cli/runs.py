@@ -149,7 +149,7 @@ def batch_command(
     Examples:
       workbench batch params/demo.yaml
       workbench batch params/demo.yaml --jobs 4 --timeout 900
-      workbench batch params/demo.yaml --only mezzanine
+      workbench batch params/demo.yaml --only sector
       workbench batch params/demo.yaml --scheduler tcp://scheduler.example:8786
 
     A failing run never stops the others; Ctrl-C cancels them all and reports what was cancelled.
@@ -158,10 +158,7 @@ def batch_command(
     """
     from dataclasses import replace
 
-    _warm(None)
-    from workbench.running.batch import Ended, read_plan, run_all
-    from workbench.running.outcome import worst, written
-    from workbench.running.progress import shown
+    from workbench.running.plans import read_plan
 
     specs = [
         replace(
@@ -169,6 +166,11 @@ def batch_command(
         )
         for spec in read_plan(plan, only=only, output=output)
     ]
+    _warm(None)
+    from workbench.running.batch import Ended, run_all
+    from workbench.running.outcome import worst, written
+    from workbench.running.progress import shown
+
     with _cancelled_by_sigterm(), shown(len(specs), log_format, quiet=quiet):
         ended = run_all(specs, jobs=jobs, scheduler=scheduler)
     if as_json:

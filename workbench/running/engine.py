@@ -189,9 +189,11 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
             if reached and not running.done():
                 await ensure_async(self.km.interrupt_kernel())
                 await asyncio.wait({running}, timeout=GRACE)
-                running.cancel()
-                await asyncio.wait({running})
-                running.cancelled() or running.exception()
+                # nbclient's own tasks, which would go on looking at a kernel that is gone.
+                tasks = asyncio.all_tasks() - {asyncio.current_task()}
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, running, return_exceptions=True)
                 raise reached
         running.result()
 
