@@ -120,7 +120,7 @@ def _executor(
         ) from None
 
     async def knock() -> None:
-        comm = await connect(scheduler, timeout=10, **Security().get_connection_args("client"))
+        comm = await connect(scheduler, timeout=5, **Security().get_connection_args("client"))
         await comm.close()
 
     try:

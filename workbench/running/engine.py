@@ -12,6 +12,7 @@ import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
+from queue import Empty
 from typing import Any
 
 import nbformat
@@ -128,6 +129,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
             self.set_widgets_metadata()
         except Stopped as stopped:
             outcome.stop(self.nb, stopped.status, str(stopped), self.at)
+            self.shutdown_kernel = "immediate"
             raise
         finally:
             if self.km is not None and self.km.has_kernel:
@@ -136,18 +138,39 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
     async def _start(self, kernel: Mapping[str, Any]) -> None:
         self._check_limits()
         await self.async_start_new_kernel(**kernel)
+        self.kc = self.km.client()
+        self.kc.start_channels()
+        self.kc.allow_stdin = False
         try:
-            await self._until(asyncio.ensure_future(self.async_start_new_kernel_client()))
-            reply = await self.async_wait_for_reply(await ensure_async(self.kc.kernel_info()))
-        except RuntimeError as error:
-            if "respond" in str(error):
-                limit = f"The kernel was not ready within {self.startup_timeout:g} s."
-                raise Stopped("timeout", limit) from None
-            raise await self._death("before it was ready") from None
+            with self.watch.limit(self.startup_timeout, "The start of the kernel"):
+                await self._until(asyncio.ensure_future(self._ready()))
         except DeadKernelError:
             raise await self._death("before it was ready") from None
-        if reply is not None:
-            self.nb.metadata["language_info"] = reply["content"]["language_info"]
+
+    async def _ready(self) -> None:
+        """Ask until the answer is heard on both channels: from then on no output is missed."""
+        patience = 0.1
+        while True:
+            request = self.kc.kernel_info()
+            with suppress(Empty):
+                while True:
+                    heard = await ensure_async(self.kc.iopub_channel.get_msg(timeout=patience))
+                    idle = heard["content"].get("execution_state") == "idle"
+                    if idle and heard["parent_header"].get("msg_id") == request:
+                        reply = await self.async_wait_for_reply(request)
+                        self.nb.metadata["language_info"] = reply["content"]["language_info"]
+                        return
+            await self._async_check_alive()
+            patience = min(2 * patience, 1)
+
+    async def _async_cleanup_kernel(self) -> None:
+        """Let an idle kernel end by itself, and kill any other."""
+        if self.shutdown_kernel != "immediate":
+            # Without the interrupt that jupyter_client begins with: it can meet the kernel as it
+            # takes up this very request, which is then lost and waited for in vain.
+            await ensure_async(self.km.request_shutdown())
+            await ensure_async(self.km.finish_shutdown(pollinterval=0.02))
+        await super()._async_cleanup_kernel()
 
     async def _execute_one(self, cell: nbformat.NotebookNode, index: int) -> bool:
         """Run one cell; returns whether the next one should run."""

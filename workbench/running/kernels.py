@@ -293,7 +293,12 @@ def _python_variables(env: Mapping[str, str]) -> dict[str, str]:
 def needed_by(notebook: Mapping[str, Any]) -> set[str]:
     """Return what a notebook imports, and what our own names that it may use import in turn."""
     found = imports_of(notebook)
-    ours = any(name.partition(".")[0] == "workbench" for name in found)
+    trees = [_parsed("".join(c["source"])) for c in notebook["cells"] if c["cell_type"] == "code"]
+    names = {getattr(node, "attr", None) for tree in trees for node in ast.walk(tree)}
+    names |= {getattr(node, "name", None) for tree in trees for node in ast.walk(tree)}
+    # To record a figure takes no library; the other names do.
+    heavy = {name for name, home in workbench._HOME.items() if home not in ("records", "errors")}
+    ours = ("workbench" in found and names & heavy) or "workbench.charts" in found
     return found | set(USUAL if ours else ())
 
 
@@ -440,6 +445,15 @@ def _be_kernel(fds: list[int], lifeline: int) -> None:
             # Beyond 1,000 messages that the reader has not taken, ZeroMQ would drop outputs.
             context.sndhwm = 0
             super().init_iopub(context)  # type: ignore[no-untyped-call]
+
+        def start(self) -> None:
+            super().start()  # type: ignore[no-untyped-call]
+            # At exit ipykernel ends the thread that sends outputs, and then would wait for these,
+            # which may wait for that one: a kernel in three took seconds to end.
+            for thread in (self.control_thread, self.shell_channel_thread):
+                if thread and thread.is_alive():
+                    thread.stop()
+                    thread.join()
 
     connection_file = Path(sys.argv[2])
     threading.Thread(target=_follow, args=(host, lifeline, connection_file), daemon=True).start()
