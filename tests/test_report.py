@@ -571,7 +571,7 @@ def test_a_run_that_was_ended_says_where_and_with_the_kernels_last_words(
     assert " in cell 2 The kernel was killed by signal 11." in found.words
     assert "so this page is incomplete" in found.words
     assert "Last words of the kernel, from its own stderrfree(): invalid pointer" in found.words
-    assert ("One possible reason" in found.words) == (status == "kernel-died")
+    assert "memory" not in found.words  # the reason is not known, so none is guessed
 
 
 def test_a_run_to_the_end_marks_no_cell_as_its_end() -> None:
