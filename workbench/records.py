@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import os
 import sys
 from decimal import Decimal
 from typing import Any, Literal
 
 from workbench.errors import UsageError
 
+STATED = "application/vnd.workbench."
 FIGURE = "application/vnd.workbench.figure+json"
 SOURCE = "application/vnd.workbench.source+json"
 AS_OF = "application/vnd.workbench.as-of+json"
@@ -81,7 +83,19 @@ def publish(mime: str, content: dict[str, Any], text: str) -> None:
     # IPython costs half a second to import, and is there already where it matters.
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
-    if shell is not None and hasattr(shell, "kernel"):
-        from IPython.display import display
-
-        display({mime: content, "text/plain": text}, raw=True)
+    if shell is None or not hasattr(shell, "kernel"):
+        return
+    kernel = shell.kernel
+    if getattr(kernel.iopub_thread, "_master_pid", os.getpid()) != os.getpid():
+        raise UsageError(
+            f"{text!r} was stated in a process that the notebook has started.",
+            "Only the notebook itself can state figures and verdicts: return them to it.",
+        )
+    # Not by display(): what a cell captures or hides has been stated all the same.
+    kernel.session.send(
+        kernel.iopub_socket,
+        "display_data",
+        {"data": {mime: content, "text/plain": text}, "metadata": {}, "transient": {}},
+        parent=kernel.get_parent(),
+        ident=kernel._topic("display_data"),
+    )

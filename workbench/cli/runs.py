@@ -96,9 +96,11 @@ def run_command(
     from workbench.running.batch import run_all
     from workbench.running.progress import shown
 
-    with _cancelled_by_sigterm(), shown(1, log_format, quiet=quiet or (as_json and not log_format)):
+    with _cancellable(), shown(1, log_format, quiet=quiet or (as_json and not log_format)):
         [ended] = run_all([spec])
     if ended.outcome is None or ended.folder is None:
+        if log_format == "json":
+            context.exit(1)
         raise WorkbenchError(ended.failure)
     result = ended.outcome
     if as_json:
@@ -162,7 +164,7 @@ def batch_command(
 
     specs = [
         replace(
-            spec, timeout=spec.timeout or timeout, cell_timeout=spec.cell_timeout or cell_timeout
+            spec, timeout=timeout or spec.timeout, cell_timeout=cell_timeout or spec.cell_timeout
         )
         for spec in read_plan(plan, only=only, output=output)
     ]
@@ -171,7 +173,7 @@ def batch_command(
     from workbench.running.outcome import worst, written
     from workbench.running.progress import shown
 
-    with _cancelled_by_sigterm(), shown(len(specs), log_format, quiet=quiet):
+    with _cancellable(), shown(len(specs), log_format, quiet=quiet):
         ended = run_all(specs, jobs=jobs, scheduler=scheduler)
     if as_json:
         click.echo(written([e.outcome.to_dict() for e in ended if e.outcome]), nl=False)
@@ -200,13 +202,27 @@ def _warm(modules: Any) -> None:
 
 
 @contextmanager
-def _cancelled_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM, with which a CI server cancels, do what Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _cancellable() -> Iterator[None]:
+    """Let SIGTERM (a CI server) and SIGHUP (a lost terminal) cancel like Ctrl-C, and only once.
+
+    What is cancelled ends within seconds, reports and index included, which a second signal
+    would only spoil.
+    """
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    before = {n: signal.getsignal(n) for name in names if (n := getattr(signal, name, None))}
+
+    def once(number: int, frame: Any) -> None:
+        for other in before:
+            signal.signal(other, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in before:
+        signal.signal(number, once)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _shown(path: Path) -> str:

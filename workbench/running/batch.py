@@ -90,15 +90,17 @@ def _ended(spec: RunSpec, future: Future[tuple[Outcome, Path]]) -> Ended:
     try:
         result, folder = future.result()
     except WorkbenchError as error:
-        return Ended(spec, failure=str(error))
+        failure = str(error)
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
-        return Ended(spec, failure=f"{error.strerror or error}{place}")
+        failure = f"{error.strerror or error}{place}"
     except Exception as error:
         # Whatever it is, the other runs of the plan go on.
-        progress.LOG.exception("a run failed outside its notebook")
-        return Ended(spec, failure=f"{type(error).__name__}: {error}")
-    return Ended(spec, result, folder)
+        failure = f"{type(error).__name__}: {error}"
+    else:
+        return Ended(spec, result, folder)
+    progress.LOG.error("%s was not written: %s", spec.name, failure)
+    return Ended(spec, failure=failure)
 
 
 @contextmanager
@@ -109,7 +111,10 @@ def _executor(
     if scheduler is None:
         stop = threading.Event()
         with ThreadPoolExecutor(min(jobs, len(specs))) as threads:
-            yield lambda spec: threads.submit(run, spec, cancelled=stop.is_set), stop.set
+            try:
+                yield lambda spec: threads.submit(run, spec, cancelled=stop.is_set), stop.set
+            finally:
+                stop.set()
         return
     try:
         from distributed import Client, Security

@@ -27,7 +27,7 @@ from nbclient.exceptions import (
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, NotebookExecutionManager
 
-from workbench.records import NOTE, WARNING
+from workbench.records import NOTE, STATED, WARNING
 from workbench.running import outcome
 from workbench.running.watch import Stopped, Watch
 
@@ -101,6 +101,8 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
         super().__init__(nb_man, iopub_timeout=START_LIMIT, **kwargs)
         self.watch = watch
         self.watch.notebook = self.nb
+        # What a notebook was saved with tells of an earlier execution.
+        self.nb.metadata.pop("workbench", None)
         self.at: int | None = None
         self.size = 0
 
@@ -132,6 +134,10 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
             self.shutdown_kernel = "immediate"
             raise
         finally:
+            # Not before: a later cell may update a display that an earlier one began.
+            for cell in self.nb.cells:
+                if "outputs" in cell:
+                    cell.outputs = list(_joined(cell.outputs))
             if self.km is not None and self.km.has_kernel:
                 await self._async_cleanup_kernel()
 
@@ -188,6 +194,14 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
                 await self._until(running)
         except CellExecutionError as error:
             self.nb_man.cell_exception(cell, cell_index=index, exception=error)
+            if not any(output.output_type == "error" for output in cell.outputs):
+                # Something in the notebook shows exceptions in its own way; this one counts.
+                cell.outputs.append(
+                    nbformat.v4.new_output(
+                        "error", ename=str(error.ename), evalue=str(error.evalue),
+                        traceback=[str(error.traceback)],
+                    )
+                )  # fmt: skip
             return False
         except (Stopped, DeadKernelError) as error:
             self.nb_man.cell_exception(cell, cell_index=index, exception=error)
@@ -197,7 +211,6 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
         except CellTimeoutError:
             _add(cell, WARNING, "Outputs may be missing: the kernel never marked their end.")
         finally:
-            cell.outputs = list(_joined(cell.outputs))
             self.nb_man.cell_complete(cell, cell_index=index)
             seconds = cell.metadata.papermill["duration"]
             self.watch.on_cell(index, len(self.nb.cells), seconds)
@@ -241,10 +254,15 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
         """Take in one message of the kernel, within the limits; none of them ends the run."""
         if msg["msg_type"] == "clear_output":
             self.size = 0
+        # Cleared is what is seen; what the notebook has stated, it has stated.
+        stated = [output for output in cell.outputs if _states(output.get("data"))]
         try:
             if not self._fits(msg, cell):
                 return None
-            return super().process_message(msg, cell, cell_index)
+            output = super().process_message(msg, cell, cell_index)
+            if stated and not any(kept is stated[0] for kept in cell.outputs):
+                cell.outputs.extend(stated)
+            return output
         except CellExecutionComplete:
             raise
         except Exception as error:
@@ -255,8 +273,10 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
         """Tell whether an output is kept; shortens texts, and notes once what is left out."""
         kind, content = msg["msg_type"], msg["content"]
         if kind == "error":
-            content["evalue"] = content["evalue"][:ERROR_LIMIT]
-            content["traceback"] = [entry[-ERROR_LIMIT:] for entry in content["traceback"]]
+            content["evalue"] = str(content["evalue"])[:ERROR_LIMIT]
+            content["traceback"] = [str(entry)[-ERROR_LIMIT:] for entry in content["traceback"]]
+        if _states(content.get("data")) and _length(content) < ERROR_LIMIT:
+            return True
         if kind not in ("stream", "display_data", "execute_result", "update_display_data"):
             return True
         size = _length(content.get("text", content.get("data")))
@@ -273,6 +293,11 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
             limit = f"{CELL_LIMIT / 1e6:g} million characters"
             _add(cell, NOTE, f"Output was left out here: of one cell, {limit} are kept.")
         return False
+
+
+def _states(data: Any) -> bool:
+    """Tell whether an output states something: a figure, a verdict, a warning, a source."""
+    return isinstance(data, Mapping) and any(mime.startswith(STATED) for mime in data)
 
 
 def _length(content: Any) -> int:

@@ -21,7 +21,7 @@ from jupyter_client.kernelspec import NoSuchKernel
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from workbench.errors import WorkbenchError
+from workbench.errors import CredentialsError, WorkbenchError
 from workbench.redaction import SECRETS_FD, Secrets, received
 from workbench.reporting.html import render
 from workbench.running import kernels, outcome, progress
@@ -34,6 +34,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+INJECTED = "injected-parameters"
 ERROR_MARK = "papermill-error-cell-tag"
 LAST_WORDS = 4000  # characters of what a dead kernel wrote to its own stderr
 ARGUMENTS = ["--ext=workbench.running.shell", "--HistoryManager.hist_file=:memory:"]
@@ -61,10 +62,11 @@ def run(spec: RunSpec, *, cancelled: Callable[[], bool] = lambda: False) -> tupl
     runs = spec.output / spec.name
     with progress.telling_of(run_id, spec.name), _building(spec, run_id, started) as building:
         progress.tell("started", event="run started")
+        git = outcome.git_state(spec.notebook.parent)
         executed = _execute(spec, building, run_id, cancelled)
-        result = _write(building, executed, _outcome(spec, executed, run_id, started))
+        result = _write(building, executed, _outcome(spec, executed, run_id, started, git))
         building.rename(runs / run_id)
-        (runs / run_id / ".lock").unlink()
+        (runs / run_id / ".lock").unlink(missing_ok=True)
         _point_latest(runs, run_id)
         progress.tell(
             f"{result.status} after {result.duration:.1f} s", event="run ended",
@@ -106,7 +108,8 @@ def _building(spec: RunSpec, run_id: str, started: dt.datetime) -> Iterator[Path
 def _execute(spec: RunSpec, building: Path, run_id: str, cancelled: Callable[[], bool]) -> Executed:
     """Run under papermill, which writes nothing; the notebook itself tells what went wrong."""
     watch = Watch(spec.timeout, spec.cell_timeout, cancelled, progress.cell)
-    wanted = read_notebook(spec.notebook).metadata.get("kernelspec", {}).get("name") or "python3"
+    notebook = _fresh(read_notebook(spec.notebook))
+    wanted = notebook.metadata.get("kernelspec", {}).get("name") or "python3"
     name = kernels.kernel_name(wanted)
     ours = name == "workbench"
     logging.getLogger("papermill").setLevel(logging.ERROR)
@@ -114,7 +117,7 @@ def _execute(spec: RunSpec, building: Path, run_id: str, cancelled: Callable[[],
     with _kernel(spec, building, run_id) as (options, config, values, words):
         try:
             papermill.execute_notebook(
-                str(spec.notebook).replace("{", "{{").replace("}", "}}"),
+                notebook,
                 None,
                 parameters=dict(spec.given),
                 engine_name="workbench",
@@ -130,14 +133,23 @@ def _execute(spec: RunSpec, building: Path, run_id: str, cancelled: Callable[[],
             pass
         except NoSuchKernel:
             failure = f"The notebook asks for the kernel {wanted!r}, which is not installed."
-        except (RuntimeError, ValueError) as error:
-            failure = f"The kernel could not run the notebook: {error}"
+        except Exception as error:
+            # Whatever it is (a kernel that cannot be launched, say), the report tells of it.
+            failure = f"The kernel could not run the notebook: {type(error).__name__}: {error}"
+        notebook = watch.notebook or notebook
         known = Secrets()
-        for value in values():
-            known.add(value)
+        try:
+            for value in values():
+                known.add(value)
+        except (CredentialsError, ValueError):
+            failure = "The kernel's list of secrets is damaged, so nothing it put out was kept."
+            notebook = nbformat.v4.new_notebook()
+            shutil.rmtree(building / "data", ignore_errors=True)
         words.seek(0)
-        last_words = known.scrub(words.read().decode(errors="replace"))[:LAST_WORDS]
-    notebook = watch.notebook or read_notebook(spec.notebook)
+        last_words = known.scrub(words.read().decode(errors="replace"))
+        if len(last_words) > LAST_WORDS:
+            half = LAST_WORDS // 2
+            last_words = f"{last_words[:half]}\n…\n{last_words[-half:]}"
     if failure is not None:
         outcome.stop(notebook, "error", failure, None)
     return Executed(_cleaned(notebook, wanted, known), known, last_words, watch.peak_memory)
@@ -172,6 +184,20 @@ def _kernel(
         yield options, Config({"KernelManager": config}), lambda: received(reading), words
 
 
+def _fresh(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Take out what an earlier execution left: outputs, counts, injected parameters."""
+    notebook.cells = [
+        cell for cell in notebook.cells if INJECTED not in cell.metadata.get("tags", [])
+    ]
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    for key in ("papermill", "workbench"):
+        notebook.metadata.pop(key, None)
+    return notebook
+
+
 def _cleaned(notebook: nbformat.NotebookNode, kernel: str, known: Secrets) -> nbformat.NotebookNode:
     """Take out papermill's banners and temporary paths, and every secret."""
     notebook.cells = [
@@ -185,7 +211,9 @@ def _cleaned(notebook: nbformat.NotebookNode, kernel: str, known: Secrets) -> nb
     return clean
 
 
-def _outcome(spec: RunSpec, executed: Executed, run_id: str, started: dt.datetime) -> Outcome:
+def _outcome(
+    spec: RunSpec, executed: Executed, run_id: str, started: dt.datetime, git: Any
+) -> Outcome:
     finished = dt.datetime.now(dt.UTC)
     notebook, runs = executed.notebook, spec.output / spec.name
     previous = outcome.compared(runs, spec.compare_to)
@@ -214,7 +242,7 @@ def _outcome(spec: RunSpec, executed: Executed, run_id: str, started: dt.datetim
             cell.metadata.get("papermill", {}).get("duration") for cell in notebook.cells
         ],
         "peak_memory": executed.peak_memory,
-        "git": outcome.git_state(spec.notebook.parent),
+        "git": git,
     }
     return Outcome(**executed.secrets.scrub_tree(content))
 
@@ -228,17 +256,19 @@ def _write(building: Path, executed: Executed, result: Outcome) -> Outcome:
             "report.html": render(notebook, result.to_dict()),
             "run.json": result.to_json(),
         }
+        building.mkdir(parents=True, exist_ok=True)  # a cell may have removed it
         for name, text in texts.items():
             # A lone surrogate stays what it was: in JSON its escape means the same.
             (building / name).write_text(text, encoding="utf-8", errors="backslashreplace")
         files = (path for path in sorted(building.rglob("*")) if path.is_file())
-        leaking = [path for path in files if executed.secrets.found_in(path)]
+        leaking = [path for path in files if _leaks(path, building, executed.secrets)]
         if not leaking:
             return result
         for path in leaking:
             path.unlink()
         names = [path.relative_to(building).as_posix() for path in leaking]
-        message = f"{', '.join(names)} held a secret value, so it was removed."
+        shown = executed.secrets.scrub(", ".join(names))
+        message = f"{shown} held a secret value, so it was removed."
         error = {"cell": None, "name": "", "message": message, "traceback": ""}
         result = replace(result, status="error", error=error)
         if texts.keys() & set(names):
@@ -246,6 +276,16 @@ def _write(building: Path, executed: Executed, result: Outcome) -> Outcome:
             bare: dict[str, Any] = {"parameters": {}, "figures": [], "warnings": []}
             result = replace(result, **bare, validations=[], sources=[])
     raise WorkbenchError("A secret value could not be taken out of the run; nothing was kept.")
+
+
+def _leaks(path: Path, building: Path, known: Secrets) -> bool:
+    """Tell whether a file, or its name, holds a secret; one that cannot be read may."""
+    try:
+        return bool(known.spans(path.relative_to(building).as_posix())) or known.found_in(path)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return bool(known)
 
 
 def _point_latest(runs: Path, run_id: str) -> None:

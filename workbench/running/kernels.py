@@ -396,13 +396,17 @@ def _serve(descriptor: str, *modules: str) -> None:
         time.sleep(0.02)
         _reap(kernels)
     for pid in kernels:
-        os.killpg(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
 
 
 def _reap(kernels: dict[int, int]) -> None:
     """Tell the host how the kernels ended that did."""
     with suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            # What it has started goes with it, also when it was killed itself.
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(ended[0], signal.SIGKILL)
             if (fd := kernels.pop(ended[0], None)) is not None:
                 with suppress(OSError):
                     os.write(fd, _NUMBER.pack(os.waitstatus_to_exitcode(ended[1])))

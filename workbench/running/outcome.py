@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,7 @@ EXIT_CODES = {
     "cancelled": 130,
 }  # fmt: skip
 WORST_FIRST = (130, 1, 5, 4, 3, 0)
+SKIPPED = "skip-execution"  # nbclient's tag for a cell that is not to be run
 ALLOWED_TO_FAIL = "raises-exception"  # nbclient's tag for a cell whose error is meant to be seen
 
 
@@ -92,7 +94,7 @@ def git_state(folder: Path) -> dict[str, Any] | None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
         return subprocess.run(  # noqa: S603
             ["git", *words], cwd=folder, env=environment, capture_output=True, text=True,
-            check=True, timeout=10,
+            check=True, timeout=10, start_new_session=True,
         ).stdout.strip()  # fmt: skip
 
     try:
@@ -109,11 +111,15 @@ def told(
     Each figure comes with its value in the `previous` run, the content of a run.json. The status
     is None where a cell has not run and nothing says why.
     """
-    before = {f.get("name"): f.get("value") for f in (previous or {}).get("figures", [])}
+    before = {str(f.get("name")): f.get("value") for f in (previous or {}).get("figures", [])}
     # A cell that is run again, or a loop, states a figure twice: the last word counts.
     figures = {f.get("name"): f for _, f in _stated(notebook, records.FIGURE)}
     sources = {source.get("name"): source for _, source in _stated(notebook, records.SOURCE)}
-    checks = {check.get("name"): check for _, check in _stated(notebook, records.VALIDATION)}
+    # Of several verdicts of one name, in a loop say, the worst counts.
+    checks: dict[Any, dict[str, Any]] = {}
+    for _, check in _stated(notebook, records.VALIDATION):
+        if _badness(check) >= _badness(checks.get(check.get("name"), {"passed": True})):
+            checks[check.get("name")] = check
     days = _stated(notebook, records.AS_OF)
     headings = (
         line[2:].strip()
@@ -134,6 +140,10 @@ def told(
     return {**run, "status": _status(notebook, run)}
 
 
+def _badness(check: Mapping[str, Any]) -> int:
+    return 0 if check.get("passed") else 1 if check.get("severity") == "warning" else 2
+
+
 def stop(notebook: nbformat.NotebookNode, status: str, message: str, cell: int | None) -> None:
     """Note in the notebook itself why its execution ended early: no output tells of that."""
     notebook.metadata["workbench"] = {"status": status, "message": message, "cell": cell}
@@ -141,7 +151,8 @@ def stop(notebook: nbformat.NotebookNode, status: str, message: str, cell: int |
 
 def has_run(cell: nbformat.NotebookNode) -> bool:
     """Tell whether a cell has nothing left to run."""
-    code = cell.cell_type == "code" and bool(cell.source.strip())
+    skipped = SKIPPED in cell.metadata.get("tags", [])
+    code = cell.cell_type == "code" and bool(cell.source.strip()) and not skipped
     return not code or cell.execution_count is not None
 
 
@@ -165,7 +176,11 @@ def _stated(notebook: nbformat.NotebookNode, mime: str) -> list[tuple[int, dict[
         for output in cell.get("outputs", [])
         if mime in (output.get("data") or {})
     )
-    return [(index, dict(content)) for index, content in found if isinstance(content, Mapping)]
+    return [
+        (index, dict(content))
+        for index, content in found
+        if isinstance(content, Mapping) and isinstance(content.get("name", ""), str)
+    ]
 
 
 def _warnings(notebook: nbformat.NotebookNode) -> list[dict[str, Any]]:
@@ -212,7 +227,9 @@ def _error(notebook: nbformat.NotebookNode) -> dict[str, Any] | None:
 
 def compared(runs: Path, run_id: str | None = None) -> dict[str, Any] | None:
     """Return run.json of the run to compare with: `run_id`, or the newest good one in `runs`."""
-    folders = [runs / run_id] if run_id else sorted(runs.glob("[!.]*/"), reverse=True)
+    if run_id is not None and not re.fullmatch(r"\w[\w.-]*", run_id):
+        return None  # an id, and no way to another name's runs
+    folders = [runs / run_id] if run_id is not None else sorted(runs.glob("[!.]*/"), reverse=True)
     for folder in folders:
         if folder.is_symlink():
             continue
@@ -221,6 +238,6 @@ def compared(runs: Path, run_id: str | None = None) -> dict[str, Any] | None:
         except (OSError, ValueError):
             continue
         figures = content.get("figures", []) if isinstance(content, dict) else None
-        if isinstance(figures, list) and (run_id or content.get("status") in GOOD):
+        if isinstance(figures, list) and (run_id is not None or content.get("status") in GOOD):
             return {**content, "figures": [f for f in figures if isinstance(f, dict)]}
     return None

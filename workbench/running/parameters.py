@@ -40,7 +40,8 @@ class Parameter:
         """Return the value in the declared type; raises UsageError naming what was expected."""
         try:
             # JSON, because run.json will hold it, and papermill could not write more.
-            json.dumps(value, allow_nan=False)
+            if json.loads(json.dumps(value, allow_nan=False)) != value:
+                raise ValueError  # a number as the key of a dict would become a text
             return self._adapter().validate_python(value, strict=True)
         except (ValidationError, TypeError, ValueError):
             raise UsageError(

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
+import os
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +15,16 @@ from typing import Any
 
 import nbformat
 import yaml
+from nbformat.warnings import MissingIDFieldWarning
 
 from workbench.errors import UsageError, nearest
 from workbench.running.outcome import compared
 from workbench.running.parameters import check_parameters, read_parameters
 from workbench.settings import load_settings, project_folder
+
+LONGEST_NAME = 200  # bytes of a folder's name, of 255 that file systems take
+# Notebooks of older formats are read as they are; their cells have no ids, and need none.
+warnings.filterwarnings("ignore", category=MissingIDFieldWarning)
 
 
 @dataclass(frozen=True)
@@ -52,13 +62,16 @@ def plan_run(
     Timeouts are in seconds, of the whole run and of each cell; `compare_to` is the id of an
     earlier run of the same name.
     """
+    for seconds in (timeout, cell_timeout):
+        if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+            raise UsageError(f"A timeout of {seconds} is no positive number of seconds.")
     path = find_notebook(notebook)
     declared = read_parameters(read_notebook(path).cells)
     spec = RunSpec(
         notebook=path,
         name=folder_name(name or path.stem),
         given=check_parameters(declared, values or {}, texts or {}),
-        defaults={parameter.name: parameter.default for parameter in declared},
+        defaults={parameter.name: _plain(parameter.default) for parameter in declared},
         output=(output or reports_folder()).absolute(),
         timeout=timeout,
         cell_timeout=cell_timeout,
@@ -122,6 +135,19 @@ def reports_folder() -> Path:
     return project_folder() / load_settings().reports
 
 
+def _plain(default: Any) -> Any:
+    """Return a default as run.json will hold it, so that runs can be compared."""
+    try:
+        return json.loads(json.dumps(default))
+    except (TypeError, ValueError):
+        return repr(default)
+
+
 def folder_name(stem: str) -> str:
     """Return a name for a run's folder: nothing in it leads out of the root or hides it."""
-    return re.sub(r'[\x00-\x1f/\\:*?"<>|]', "_", stem).lstrip(".") or "notebook"
+    name = re.sub(r'[\x00-\x1f/\\:*?"<>|]', "_", stem).lstrip(".") or "notebook"
+    octets = os.fsencode(name)
+    if len(octets) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(octets).hexdigest()[:8]
+    return f"{octets[: LONGEST_NAME - 9].decode(errors='ignore')}-{digest}"

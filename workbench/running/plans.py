@@ -18,7 +18,6 @@ from workbench.running.plan import (
     read_values,
 )
 
-LONGEST_NAME = 120
 _LIMITS = ("timeout", "cell_timeout")
 _KEYS = {
     "plan": {"defaults", "runs"},
@@ -104,7 +103,7 @@ def _entry(
 
 def _named(name: str, choice: Mapping[str, Any]) -> str:
     parts = [f"{key}={'none' if value is None else value}" for key, value in choice.items()]
-    return folder_name("-".join([name, *parts]))[:LONGEST_NAME]
+    return folder_name("-".join([name, *parts]))
 
 
 def _mapping(value: Any, what: str) -> dict[str, Any]:
@@ -126,6 +125,6 @@ def _seconds(entry: Mapping[str, Any], key: str) -> float | None:
     value = entry.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
         raise UsageError(f"`{key}: {value}` is no positive number of seconds.")
     return float(value)
