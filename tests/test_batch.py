@@ -97,6 +97,15 @@ def test_everything_wrong_is_listed(project: Path, workbench: Command) -> None:
     assert workbench("batch", "missing.yaml", cwd=project).returncode == 2
 
 
+def test_long_names_are_cut_and_stay_apart(project: Path) -> None:
+    make_notebook(project / "a.ipynb", "x", parameters="x: str = ''")
+    values = ["長" * 120 + end for end in "ab"]
+    write_plan(project, {"runs": [{"notebook": "a.ipynb", "matrix": {"x": values}}]})
+    first, second = (spec.name for spec in read_plan(Path("plan.yaml")))
+    assert first != second
+    assert max(len(first.encode()), len(second.encode())) <= 200
+
+
 def test_two_plans_at_once_into_one_root(project: Path) -> None:
     make_notebook(project / "a.ipynb", RECORDS)
     write_plan(project, {"runs": [{"notebook": "a.ipynb", "matrix": {"x": [1, 2, 3]}}]})

@@ -69,6 +69,39 @@ FAULTS: dict[str, tuple[list[str], dict[str, Any], str, str]] = {
         ["import workbench as wb\nwb.verdict('fresh', False, severity='warning')"],
         {}, "warned", "fresh"),
     "ends-itself": (["import sys; sys.exit()", LATE], {}, "warned", "ended itself"),
+    "hides-errors": (
+        ["get_ipython().set_custom_exc((Exception,), lambda *given, **options: None)", "1 / 0"],
+        {}, "error", "division by zero"),
+    "beyond-measure": (
+        ["import workbench as wb\nprint('x' * 10_000_100)\nwb.verdict('kept', False)"],
+        {}, "data-failed", "kept"),
+    "cleared": (
+        ["import workbench as wb\nfrom IPython.display import clear_output\n"
+         "wb.verdict('said', False); clear_output(wait=True); print('done')\n"
+         "wb.verdict('too', False); clear_output(); print('done')"], {}, "data-failed", "too"),
+    "captured": (
+        ["%%capture\nimport workbench as wb\nwb.verdict('hidden', False)"],
+        {}, "data-failed", "hidden"),
+    "one-of-three": (
+        ["import workbench as wb\nfor s in 'ABC': wb.verdict('rows', s != 'A', message=f'in {s}')"],
+        {}, "data-failed", "in A"),
+    "elsewhere": (
+        ["import multiprocessing, workbench as wb\nwith multiprocessing.get_context('fork').Pool(1)"
+         " as pool: pool.apply(wb.record, ('n', 1))"], {}, "error", "the notebook has started"),
+    "tampers": (
+        ["import os, shutil; shutil.rmtree(os.environ['WORKBENCH_RUN_DIR'])"], {}, "passed", ""),
+    "says-nonsense": (
+        ["print('lost')", "import os; os.write(int(os.environ['WORKBENCH_SECRETS_FD']), b'abc')"],
+        {}, "error", "list of secrets is damaged"),
+    "skips": (["#tag:skip-execution\n1 / 0"], {}, "passed", ""),
+    "updates-later": (
+        ["import time\nfor text in 'ab': print(text, flush=True); time.sleep(0.3)\n"
+         "handle = display('first', display_id=True)\nimport workbench as wb; wb.record('n', 1)",
+         "handle.update('second')"], {}, "passed", ""),
+    "leaves-a-child": (
+        ["import os, subprocess\nchild = subprocess.Popen(['sleep', '1000'])\n"
+         "open('child', 'w').write(str(child.pid)); os.kill(os.getpid(), 9)"],
+        {}, "kernel-died", "by SIGKILL"),
     "expected": (["#tag:raises-exception\n1 / 0", "print('goes on')"], {}, "passed", ""),
 }  # fmt: skip
 EXIT_CODES = {"passed": 0, "warned": 0, "error": 1, "data-failed": 3, "timeout": 4,
@@ -109,7 +142,7 @@ def test_every_fault_is_told(faults: Path, name: str) -> None:
         assert "not run" in report
         assert "late" not in json.dumps(codes[-1].outputs)
         assert codes[-1].metadata.papermill["status"] == "pending"
-    if status in ("error", "timeout", "kernel-died"):
+    if LATE in cells and status in ("error", "timeout", "kernel-died"):
         assert notebook.cells[run["error"]["cell"]].source == codes[1].source
         assert codes[1].metadata.papermill["status"] == "failed"
         # At the top: before the first cell's content.
@@ -120,6 +153,25 @@ def test_a_timeout_shows_where_the_cell_was(faults: Path) -> None:
     run, report, _ = only_run(faults / "loops")
     assert "KeyboardInterrupt" in run["error"]["traceback"]
     assert "while True" in report
+
+
+def test_an_update_from_a_later_cell_meets_its_display(faults: Path) -> None:
+    run, _, notebook = only_run(faults / "updates-later")
+    assert [figure["name"] for figure in run["figures"]] == ["n"]
+    stream, shown, _ = notebook.cells[2].outputs
+    assert stream.text == "a\nb\n"
+    assert "second" in shown.data["text/plain"]
+
+
+def test_children_of_a_dead_kernel_are_gone(faults: Path) -> None:
+    assert not psutil.pid_exists(int((faults.parent / "child").read_text()))
+
+
+def test_nothing_is_kept_where_secrets_may_have_been_missed(faults: Path) -> None:
+    run, report, notebook = only_run(faults / "says-nonsense")
+    assert "lost" not in report
+    assert notebook.cells == []
+    assert run["error"]["cell"] is None
 
 
 def test_half_an_emoji_is_shown_as_damaged(faults: Path) -> None:
@@ -336,7 +388,54 @@ def test_compare_to_a_chosen_run(project: Path, workbench: Command) -> None:
     run = json.loads(done.stdout)
     assert run["figures"][0]["previous"] == 1
     assert run["compared_to"]["run_id"] == first.name
-    assert workbench("run", "f.ipynb", "--compare-to", "nothing", cwd=project).returncode == 2
+    for wrong in ("nothing", f"../f/{first.name}", ""):
+        done = workbench("run", "f.ipynb", "--compare-to", wrong, cwd=project)
+        assert done.returncode == 2
+        assert "There is no run" in done.stderr
+
+
+def test_nothing_of_an_earlier_execution_is_told(project: Path, workbench: Command) -> None:
+    path = make_notebook(project / "again.ipynb", "print(x)", "import workbench as wb")
+    notebook = nbformat.read(path, as_version=4)
+    stale = nbformat.v4.new_output("stream", name="stdout", text="stale")
+    figure = {"application/vnd.workbench.figure+json": {"name": "old", "value": 1}}
+    for cell in notebook.cells[1:]:
+        cell.outputs = [stale, nbformat.v4.new_output("display_data", figure)]
+        cell.execution_count = 9
+    injected = nbformat.v4.new_code_cell("x = 99", metadata={"tags": ["injected-parameters"]})
+    notebook.cells.insert(2, injected)
+    notebook.metadata["workbench"] = {"status": "cancelled", "message": "before", "cell": 1}
+    nbformat.write(notebook, path)
+    done = workbench("run", "again.ipynb", "--json", cwd=project)
+    assert done.returncode == 0, done.stderr
+    run = json.loads(done.stdout)
+    assert (run["status"], run["parameters"], run["figures"]) == ("passed", {"x": 1}, [])
+    assert "99" not in only_run(project / "reports" / "again")[2].cells[2].source
+    # The same where no kernel ever came to run it.
+    spec = project / "share" / "kernels" / "gone" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    argv = ["/no/such/python", "{connection_file}"]
+    spec.write_text(json.dumps({"argv": argv, "display_name": "Gone", "language": "python"}))
+    notebook.metadata["kernelspec"] = {"name": "gone", "display_name": "Gone"}
+    nbformat.write(notebook, project / "gone.ipynb")
+    done = workbench("run", "gone.ipynb", "-q", cwd=project, JUPYTER_PATH=str(project / "share"))
+    assert done.returncode == 1
+    assert "could not run the notebook" in done.stderr
+    run, report, _ = only_run(project / "reports" / "gone")
+    assert (run["status"], run["figures"]) == ("error", [])
+    assert "stale" not in report
+
+
+def test_a_second_signal_spoils_nothing(project: Path) -> None:
+    make_notebook(project / "waits.ipynb", WAITS)
+    process = start(project, "run", "waits.ipynb", "--quiet")
+    wait_for(project / "started1", process)
+    for sent in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+        process.send_signal(sent)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert only_run(project / "reports" / "waits")[0]["status"] == "cancelled"
+    assert "waits" in (project / "reports" / "index.html").read_text(encoding="utf-8")
 
 
 def test_json_logs_name_the_run_on_every_line(project: Path, workbench: Command) -> None:

@@ -111,6 +111,20 @@ def test_a_data_file_with_a_secret_fails_the_run(
     assert_nowhere(project / "reports", aws["value"], done.stdout, done.stderr)
 
 
+def test_a_file_named_by_a_secret_fails_the_run(
+    project: Path, workbench: Command, aws: dict[str, str]
+) -> None:
+    save = "import os\nopen(f\"{os.environ['WORKBENCH_RUN_DIR']}/data/{value[-8:]}.csv\", 'w')"
+    named = RESOLVE + "from workbench.redaction import protect\nprotect(value[-8:])\n"
+    make_notebook(project / "names.ipynb", named, save)
+    environment = {name: text for name, text in aws.items() if name != "value"}
+    done = workbench("run", "names.ipynb", cwd=project, **environment)
+    assert done.returncode == 1
+    [folder] = runs_in(project / "reports" / "names")
+    assert list((folder / "data").iterdir()) == []
+    assert aws["value"][-8:] not in done.stderr + str(list(project.rglob("*")))
+
+
 def test_a_secret_printed_before_it_was_known_is_taken_out_by_the_runner(
     project: Path, workbench: Command, aws: dict[str, str]
 ) -> None:

@@ -118,8 +118,9 @@ def told(
     # Of several verdicts of one name, in a loop say, the worst counts.
     checks: dict[Any, dict[str, Any]] = {}
     for _, check in _stated(notebook, records.VALIDATION):
-        if _badness(check) >= _badness(checks.get(check.get("name"), {"passed": True})):
-            checks[check.get("name")] = check
+        name = str(check.get("name"))
+        if name not in checks or _badness(check) >= _badness(checks[name]):
+            checks[name] = check
     days = _stated(notebook, records.AS_OF)
     headings = (
         line[2:].strip()
