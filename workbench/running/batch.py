@@ -66,7 +66,8 @@ def run_all(
         waiting = set(futures)
         while waiting:
             try:
-                _, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                # Not for longer: a signal that meets another thread does not end this waiting.
+                _, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
                 if waiting and monotonic() - written > INDEX_EVERY:
                     write_index(output)
                     written = monotonic()

@@ -134,7 +134,7 @@ def told(
         "error": _error(notebook),
         "warnings": _warnings(notebook),
         "validations": list(checks.values()),
-        "figures": [{**f, "previous": before.get(name)} for name, f in figures.items()],
+        "figures": [{**f, "previous": before.get(str(name))} for name, f in figures.items()],
         "as_of": days[-1][1].get("value") if days else None,
         "sources": list(sources.values()),
     }
