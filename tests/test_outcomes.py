@@ -376,6 +376,16 @@ def test_a_file_system_without_room(project: Path, workbench: Command) -> None:
         subprocess.run(["umount", str(project / "reports")], check=True)
 
 
+@pytest.mark.parametrize("warm", ["true", "false"])
+def test_warm_kernels_can_be_switched_off(project: Path, workbench: Command, warm: str) -> None:
+    (project / "workbench.toml").write_text(f"[kernels]\nwarm = {warm}\n")
+    parent = "import os, pathlib\nprint(pathlib.Path(f'/proc/{os.getppid()}/cmdline').read_text())"
+    make_notebook(project / "n.ipynb", parent)
+    assert workbench("run", "n.ipynb", "-q", cwd=project).returncode == 0
+    [output] = only_run(project / "reports" / "n")[2].cells[-1].outputs
+    assert ("_serve" in output.text) == (warm == "true")
+
+
 def test_secrets_are_no_parameters(project: Path, workbench: Command) -> None:
     make_notebook(project / "n.ipynb", "1", parameters="db_password: str = ''")
     done = workbench("run", "n.ipynb", cwd=project)

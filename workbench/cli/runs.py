@@ -92,7 +92,7 @@ def run_command(
     from workbench.running import kernels
 
     # While the kernel's imports go on in another process, ours do here.
-    _warm(kernels.needed_by(read_notebook(spec.notebook)))
+    kernels.warm_as_set(kernels.needed_by(read_notebook(spec.notebook)))
     from workbench.running.batch import run_all
     from workbench.running.progress import shown
 
@@ -168,7 +168,9 @@ def batch_command(
         )
         for spec in read_plan(plan, only=only, output=output)
     ]
-    _warm(None)
+    from workbench.running import kernels
+
+    kernels.warm_as_set(None)
     from workbench.running.batch import Ended, run_all
     from workbench.running.outcome import worst, written
     from workbench.running.progress import shown
@@ -190,15 +192,6 @@ def batch_command(
     for text in (*map(line, ended), f"{good} of {len(ended)} runs are good"):
         click.echo(text, err=as_json)
     context.exit(worst(end.exit_code for end in ended))
-
-
-def _warm(modules: Any) -> None:
-    from workbench.running import kernels
-    from workbench.settings import load_settings
-
-    settings = load_settings().kernels
-    if settings.warm:
-        kernels.warm(modules if settings.preload is None else settings.preload)
 
 
 @contextmanager

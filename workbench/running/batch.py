@@ -18,10 +18,7 @@ from workbench.reporting.index import may_write, write_index
 from workbench.running import kernels, progress
 from workbench.running.execute import run
 from workbench.running.outcome import Outcome
-from workbench.running.plan import (
-    RunSpec,
-)
-from workbench.settings import load_settings
+from workbench.running.plan import RunSpec
 
 INDEX_EVERY = 5  # seconds between two writings of the index while runs go on
 Started = Callable[[RunSpec], "Future[tuple[Outcome, Path]]"]
@@ -145,5 +142,5 @@ def _executor(
 
 
 def _run_there(spec: RunSpec, mark: Path) -> tuple[Outcome, Path]:
-    kernels.warm(load_settings().kernels.preload)
+    kernels.warm_as_set(None)
     return run(spec, cancelled=mark.exists)

@@ -184,6 +184,17 @@ def warm(modules: Iterable[str] | None = None) -> None:
                 atexit.register(_server.stop)
 
 
+def warm_as_set(modules: Iterable[str] | None) -> None:
+    """Warm as the settings say: not at all, or with their own list of modules."""
+    from workbench.settings import load_settings
+
+    settings = load_settings().kernels
+    if settings.warm:
+        warm(modules if settings.preload is None else settings.preload)
+    else:
+        os.environ[SWITCH] = "false"  # else the kernelspec itself would ask for warm kernels
+
+
 def _refusal() -> str:
     """Say why no kernel of this process can be forked, if so."""
     if os.environ.get(SWITCH, "").strip().lower() in {"false", "f", "0", "no", "n", "off"}:
