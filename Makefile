@@ -6,10 +6,10 @@ STAMP  := $(VENV)/.made-from-lock
 UV     := $(shell command -v uv 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab bench lint lock clean
+.PHONY: help demo test oracle-standin lab bench lint lock clean
 
 help:            ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 # The virtual environment is made once, and made anew when the lock changes.
 $(STAMP): requirements.lock
@@ -32,6 +32,9 @@ demo: $(STAMP)   ## one Run Colors report on the demo source
 
 test: $(STAMP)   ## the whole test suite, notebooks included
 	$(BIN)/pytest
+
+oracle-standin:  ## build what the tests marked oracle need (root, once)
+	deploy/oracle/standin
 
 lab: $(STAMP)    ## JupyterLab with the project's notebooks
 	$(BIN)/jupyter lab --ip 127.0.0.1 notebooks

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import standin
+from standin import Oracle
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -54,3 +57,47 @@ def workbench() -> Command:
         )
 
     return run
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("oracle"):
+            # python-oracledb drops the socket of a connection that was reset without closing it.
+            item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
+
+
+@pytest.fixture(scope="session")
+def oracle(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Oracle]:
+    """The Oracle of WORKBENCH_ORACLE_DSN, or else the stand-in, with a user of this worker's."""
+    if found := standin.given():
+        yield found
+    elif reason := standin.missing():
+        # On a CI server a test that does not run is one that nobody knows of.
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    else:
+        temporary = tmp_path_factory.getbasetemp()
+        folder = temporary if worker_id == "master" else temporary.parent
+        with standin.shared(folder / "standin", worker_id) as started:
+            yield started
+
+
+@pytest.fixture
+def oracle_source(
+    project: Path, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., str]:
+    """Write workbench.toml with the source "oracle" and return the source's name.
+
+    Further lines are TOML of that source; host, port, username and password replace the fixture's
+    own, to go through a FaultyNetwork or to a Mirror of the test's own.
+    """
+
+    def write(*lines: str, **other: str | int) -> str:
+        at = dataclasses.replace(oracle, **other)
+        monkeypatch.setenv("ORA_USERNAME", at.username)
+        monkeypatch.setenv("ORA_PASSWORD", at.password)
+        url = f"oracle+oracledb://{at.host}:{at.port}/?service_name={at.service}"
+        text = ["[sources.oracle]", f'url = "{url}"', 'credentials = "env:ORA"', *lines]
+        (project / "workbench.toml").write_text("\n".join(text) + "\n")
+        return "oracle"
+
+    return write

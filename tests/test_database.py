@@ -142,7 +142,7 @@ def test_a_read_only_source_takes_only_a_select(db, statement: str) -> None:
 
 
 def test_a_writing_with_is_stopped_by_the_transaction(db) -> None:
-    with pytest.raises(QueryError, match="read-only transaction"):
+    with pytest.raises(QueryError, match="data-modifying"):
         db.read("WITH gone AS (DELETE FROM marketpulse.colors RETURNING 1) SELECT * FROM gone")
 
 
@@ -175,14 +175,14 @@ def test_a_statement_that_takes_too_long_is_stopped(project: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["'infinity'::date", "'0044-03-15 BC'::date"])
-def test_a_value_python_cannot_hold_is_no_lost_connection(db, value: str) -> None:
-    with pytest.raises(QueryError, match="The statement failed"):
+def test_a_value_no_dtype_holds_names_its_column_and_no_value(db, value: str) -> None:
+    with pytest.raises(DataError, match="Column 'x' holds a value of type date"):
         db.read(f"SELECT {value} AS x")
 
 
 def test_colons_in_strings_and_comments_are_no_binds(db) -> None:
     frame = db.read("SELECT '{\"a\":1}'::json AS j, ':x' AS x, :y AS y -- :z", y=1)
-    assert frame.to_dicts() == [{"j": '{"a": 1}', "x": ":x", "y": 1}]
+    assert frame.to_dicts() == [{"j": '{"a":1}', "x": ":x", "y": 1}]
 
 
 def test_a_schema_that_is_not_there_is_no_other_schema(project: Path) -> None:
@@ -235,7 +235,7 @@ def test_an_unreachable_database_is_one_sentence(project, monkeypatch, url: str)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-        settings_of(project, f'url = "{url.format(port)}"\ncredentials = "env:DW"')
+        settings_of(project, f'url = "{url.format(port)}"\ncredentials = "env:DW"\nretry_for = 0.5')
         monkeypatch.setenv("DW_USERNAME", "reader")
         monkeypatch.setenv("DW_PASSWORD", "a-very-secret-word")
         with pytest.raises(ConnectionFailed) as caught:

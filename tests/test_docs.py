@@ -20,7 +20,7 @@ from conftest import ROOT
 import workbench
 from workbench import run_colors
 from workbench.running.plans import read_plan
-from workbench.settings import Settings, Source
+from workbench.settings import Pool, Settings, Source
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -59,25 +59,38 @@ def test_a_command_of_the_readme_works(checkout: Path, command: str) -> None:
 
 
 def test_the_readme_names_every_make_target() -> None:
-    targets = re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     for target in set(targets) - {"help"}:
         assert f"`make {target}`" in README, target
 
 
-def test_the_python_of_the_readme_works(
+def test_the_python_of_the_documentation_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(ROOT)
-    for code in blocks(README, "python"):
+    sources = (ROOT / "docs" / "sources.md").read_text(encoding="utf-8")
+    for code in (*blocks(README, "python"), *blocks(sources, "python")):
         (tmp_path / "readme.py").write_text(code)
         runpy.run_path(str(tmp_path / "readme.py"))
     assert "parents" in capsys.readouterr().out
 
 
-def test_the_sources_of_the_readme_are_valid() -> None:
-    for text in blocks(README, "toml"):
-        for source in tomllib.loads(text)["sources"].values():
-            assert Source.model_validate(source).url
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/sources.md", "docs/credentials.md", "deploy/oracle/README.md"]
+)
+def test_the_sources_of_the_documentation_are_valid(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert blocks(text, "toml")
+    for block in blocks(text, "toml"):
+        for source in tomllib.loads(block)["sources"].values():
+            assert Source.model_validate(source)
+
+
+def test_the_settings_of_a_source_are_all_told() -> None:
+    text = (ROOT / "docs" / "sources.md").read_text(encoding="utf-8")
+    keys = {field.alias or name for name, field in Source.model_fields.items()} - {"kind", "pool"}
+    for key in keys | {f"pool.{name}" for name in Pool.model_fields}:
+        assert f"`{key}`" in text, key
 
 
 def test_the_links_of_the_documentation_lead_somewhere() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.sql import ColumnElement, FromClause, Select, quoted_name
+from sqlalchemy.sql import ColumnElement, FromClause, Select
 from sqlalchemy.sql.elements import UnaryExpression
 
 from workbench.dialects import BinaryText, PercentOf, plain
@@ -120,7 +120,7 @@ def ranked(
     names = match_columns(list(feed.c.keys()), place)
     colors = _colors(feed, names, sector)
     tail = _total_order(colors)
-    copies: ColumnElement[Any] = sa.literal(1)
+    copies: ColumnElement[Any] = _number(1)
     kept: FromClause = colors
     if deduplicate:
         quote = [colors.c[name] for name in quote_columns(feed, place)]
@@ -129,7 +129,8 @@ def ranked(
             sa.func.row_number().over(partition_by=quote, order_by=tail).label("QUOTE_POSITION"),
             sa.func.count().over(partition_by=quote).label("COPIES"),
         ).cte("quotes")
-        kept = sa.select(numbered).where(numbered.c.QUOTE_POSITION == 1).cte("kept_quotes")
+        first = _number(1) == numbered.c.QUOTE_POSITION
+        kept = sa.select(numbered).where(first).cte("kept_quotes")
         copies = kept.c.COPIES
         tail = _total_order(kept)
     position = sa.func.row_number().over(
@@ -156,11 +157,11 @@ def quote_columns(feed: FromClause, place: str = "The input") -> list[str]:
 
 
 def _families(placed: FromClause) -> Select[Any]:
-    first = placed.c.COLOR_POSITION == 1
+    first = _number(1) == placed.c.COLOR_POSITION
     has_cusip = placed.c.CUSIP.is_not(None)
     parent = sa.func.max(sa.case((first, placed.c.MESSAGE_ID))).over(partition_by=placed.c.CUSIP)
     parent_id = sa.case((sa.and_(has_cusip, sa.not_(first)), parent))
-    size = sa.func.count().over(partition_by=placed.c.CUSIP)
+    children = sa.func.count().over(partition_by=placed.c.CUSIP) - _number(1)
     own = [c for c in placed.c if c.name not in ("COPIES", "COLOR_POSITION", "CUSIP_CHANGED")]
 
     def whole(value: ColumnElement[Any], name: str) -> ColumnElement[Any]:
@@ -169,9 +170,9 @@ def _families(placed: FromClause) -> Select[Any]:
     return sa.select(
         *own,
         whole(sa.case((has_cusip, placed.c.COLOR_POSITION)), "COLOR_POSITION"),
-        whole(sa.case((sa.and_(has_cusip, first), 1), else_=0), "IS_PARENT"),
+        whole(sa.case((sa.and_(has_cusip, first), _number(1)), else_=_number(0)), "IS_PARENT"),
         sa.cast(parent_id, placed.c.MESSAGE_ID.type).label("PARENT_MESSAGE_ID"),
-        whole(sa.case((sa.and_(has_cusip, first), size - 1), else_=0), "CHILDREN_COUNT"),
+        whole(sa.case((sa.and_(has_cusip, first), children), else_=_number(0)), "CHILDREN_COUNT"),
         whole(placed.c.CUSIP_CHANGED, "CUSIP_CHANGED"),
         whole(placed.c.COPIES, "COPIES"),
     ).order_by(BinaryText(placed.c.CUSIP).asc().nulls_last(), placed.c.COLOR_POSITION)
@@ -200,13 +201,14 @@ def _colors(feed: FromClause, names: Mapping[str, str], sector: str | None) -> s
     column["DIFF_STATUS"] = sa.func.coalesce(
         column["DIFF_STATUS"], _status_of(column["PERCENT_DIFF"], column["SECTOR"])
     )
+    changed = sa.case((raw_cusip != column["CUSIP"], _number(1)), else_=_number(0))
     others = sorted(
         (c for c in feed.c if c.key not in names.values()), key=lambda c: (c.name.upper(), c.name)
     )
     statement = sa.select(
         *(column[name].label(name) for name in FEED),
-        *((_no_blank(c) if _is_text(c) else c).label(quoted_name(c.name, True)) for c in others),
-        sa.case((raw_cusip != column["CUSIP"], 1), else_=0).label("CUSIP_CHANGED"),
+        *((_no_blank(c) if _is_text(c) else c).label(c.name) for c in others),
+        changed.label("CUSIP_CHANGED"),
     )
     if sector is not None:
         statement = statement.where(plain(column["SECTOR"]) == plain(sa.literal(sector)))
@@ -217,13 +219,20 @@ def _no_blank(text: ColumnElement[Any]) -> ColumnElement[Any]:
     return sa.func.nullif(text, "", type_=sa.String())
 
 
+def _number(value: int) -> ColumnElement[int]:
+    # Written out: while Oracle describes a statement it takes every bind for text, and text and
+    # numbers in one CASE or COALESCE are ORA-00932.
+    return sa.literal_column(str(value), sa.Integer)
+
+
 def _rank_of(bias: ColumnElement[Any]) -> ColumnElement[Any]:
-    return sa.case(dict(RANK_OF_BIAS), value=plain(bias))
+    ranks = {name: _number(rank) for name, rank in RANK_OF_BIAS.items()}
+    return sa.case(ranks, value=plain(bias))
 
 
 def _status_of(percent: ColumnElement[Any], sector: ColumnElement[Any]) -> ColumnElement[Any]:
-    own = {name.upper(): limit for name, limit in SIGNIFICANT_PERCENT_OF_SECTOR.items()}
-    limit = sa.case(own, value=plain(sector), else_=SIGNIFICANT_PERCENT)
+    own = {name.upper(): _number(n) for name, n in SIGNIFICANT_PERCENT_OF_SECTOR.items()}
+    limit = sa.case(own, value=plain(sector), else_=_number(SIGNIFICANT_PERCENT))
     return sa.case(
         (percent > limit, "Significant Difference"), (percent <= limit, "Small Difference")
     )
@@ -245,7 +254,7 @@ def _typed(name: str, column: ColumnElement[Any]) -> ColumnElement[Any]:
         return sa.cast(column, sa.TIMESTAMP())
     if isinstance(column.type, sa.Float):
         # By its shortest spelling: a cast of its own would cut single precision to six digits.
-        column = sa.func.nullif(sa.cast(column, sa.String(40)), "NaN", type_=sa.String())
+        column = sa.func.nullif(sa.func.upper(sa.cast(column, sa.String(40))), "NAN")
     elif isinstance(column.type, sa.String):
         column = _no_blank(plain(column))
     elif name in WHOLE and (isinstance(column.type, sa.Integer) or _scale(column) == 0):

@@ -4,37 +4,62 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import polars as pl
 import sqlalchemy as sa
-from sqlalchemy import event, exc
-from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy import exc
+from sqlalchemy.engine import Engine
 
-from workbench import credentials, dtypes, records
-from workbench.errors import ConnectionFailed, DataError, QueryError, nearest
+from workbench import connections, credentials, dtypes, records
+from workbench.connections import said, why
+from workbench.errors import (
+    ConnectionFailed,
+    DataError,
+    QueryError,
+    WorkbenchError,
+    fault_of,
+    nearest,
+)
 from workbench.settings import Source, load_settings
+from workbench.statements import Statement, compiled, single_select, text_clause
+
+if TYPE_CHECKING:
+    from workbench.extracts import Extract
 
 log = logging.getLogger(__name__)
-Statement = str | sa.SelectBase
+ROWS = 100_000
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class PoolUse:
+    """The connections of a source: open ones, those in use, and how many there may be."""
+
+    open: int
+    in_use: int
+    maximum: int
+
+
+@dataclass(frozen=True)
 class Health:
-    """What a source says of itself: server, session, round trip (ms) and pool use."""
+    """What a source says of itself: server, session, round trip (ms), pool and what was read."""
 
     source: str
     kind: str
     server: str
     version: str
+    driver: str
     session: str
     round_trip_ms: float
-    pool: str
+    pool: PoolUse
+    statements: int
+    rows: int
 
 
 class Database:
@@ -44,6 +69,9 @@ class Database:
         self.name = name
         self.source = source
         self.engine = engine
+        self._statements = 0
+        self._rows = 0
+        self._dialect = connections.DIALECTS[engine.dialect.name]
 
     def __enter__(self) -> Self:
         return self
@@ -58,49 +86,120 @@ class Database:
         """Give every connection back to the server."""
         self.engine.dispose()
 
-    def read(self, statement: Statement, **binds: Any) -> pl.DataFrame:
+    def read(self, statement: Statement, /, **binds: Any) -> pl.DataFrame:
         """Run a SELECT and return its rows, exact: integers Int64, scaled numbers Decimal.
 
         `statement` is SQL text with `:name` binds or a SQLAlchemy select. A bare NUMERIC or
         NUMBER becomes Decimal(38, 10). Raises QueryError for what the database refuses and
         DataError for values or types that no dtype holds exactly.
         """
-        return self._read(statement, binds, self.source.numbers)
+        return pl.concat(self._fetch(statement, binds, self.source.numbers))
 
     def read_exactly(self, statement: sa.SelectBase) -> pl.DataFrame:
         """Read without floats, also from a source that asks for them."""
-        return self._read(statement, {}, "exact")
+        return pl.concat(self._fetch(statement, {}, "exact"))
 
-    def _read(self, statement: Statement, binds: dict[str, Any], numbers: str) -> pl.DataFrame:
+    def batches(
+        self, statement: Statement, /, rows: int = ROWS, **binds: Any
+    ) -> Iterator[pl.DataFrame]:
+        """Run a SELECT and yield frames of `rows` rows, all of one schema; memory is bounded.
+
+        Without any rows there is one frame, empty. Types and errors are those of `read`; the
+        connection is held until the last frame was taken or the iterator is closed.
+        """
+        if rows < 1:
+            raise QueryError(f"batches() was asked for {rows} rows at a time; one is the least.")
+        return dtypes.of_size(self._fetch(statement, binds, self.source.numbers), rows)
+
+    def extract(
+        self,
+        what: Statement | sa.FromClause,
+        path: str | Path,
+        /,
+        *,
+        overwrite: bool = False,
+        progress: bool = True,
+        **binds: Any,
+    ) -> Extract:
+        """Stream a SELECT or a table into a `.parquet`, `.csv`, `.jsonl` or `.xlsx` file.
+
+        `what` is SQL text, a table's name or a SQLAlchemy select or table. The file appears when
+        it is whole; one that is there already is refused unless `overwrite`.
+        """
+        from workbench import extracts
+
+        label = what if isinstance(what, str) else "the statement"
+        if isinstance(what, str) and len(what.split()) == 1:
+            what = self.table(what)
+        statement = sa.select(what) if isinstance(what, sa.FromClause) else what
+        frames = self._fetch(statement, binds, self.source.numbers)
+        return extracts.write(
+            frames, Path(path), overwrite=overwrite, label=label, progress=progress
+        )
+
+    def _fetch(
+        self, statement: Statement, binds: dict[str, Any], numbers: str
+    ) -> Iterator[pl.DataFrame]:
+        """Yield a SELECT's rows as they come, first a frame without rows."""
         started = time.perf_counter()
-        readable = self._readable(statement)
+        text, values = compiled(statement, binds, self.engine.dialect)
+        rows = 0
 
-        def fetch(connection: sa.Connection) -> pl.DataFrame:
-            result = connection.execute(readable, binds)
-            dialect = self.engine.dialect.name
-            columns = dtypes.result_columns(result.cursor.description, dialect, numbers=numbers)
-            return dtypes.frame(columns, result)
+        def frames(connection: sa.Connection) -> Iterator[pl.DataFrame]:
+            # Begun here, so that the transaction is read-only where the source is.
+            connection.begin()
+            driver = connection.connection.driver_connection
+            timeout = self.source.call_timeout
+            yield from self._dialect.batches(driver, text, values, numbers, timeout)
 
-        rows = self._attempt("The statement", fetch)
+        for frame in self._stream("The statement", frames):
+            rows += frame.height
+            yield frame
+        self._statements += 1
+        self._rows += rows
+        run = os.environ.get("WORKBENCH_RUN_ID", "-")
         elapsed = time.perf_counter() - started
-        log.info("%s: %d rows in %.3f s", self.name, rows.height, elapsed)
-        log.debug("%s: %s", self.name, statement)
-        return rows
+        log.info("%s: %d rows in %.3f s, run %s", self.name, rows, elapsed, run)
+        log.debug("%s: %s", self.name, text)
 
     def describe(self, statement: str) -> sa.Subquery:
         """Make a SELECT text usable as a typed subquery, without reading a row of it."""
         # A text without binds: none of its colons means anything to SQLAlchemy.
         text = single_select(statement).replace(":", r"\:")
-        # The line feed ends a comment that the last line of the text may hold.
-        probe = sa.text(f"SELECT * FROM ({text}\n) probe WHERE 1 = 0")  # noqa: S608
+        compiled_text = str(sa.text(text).compile(dialect=self.engine.dialect))
 
         def columns(connection: sa.Connection) -> list[dtypes.ResultColumn]:
-            description = connection.execute(probe).cursor.description
-            return dtypes.result_columns(description, self.engine.dialect.name)
+            connection.begin()
+            driver = connection.connection.driver_connection
+            return dtypes.checked(self._dialect.describe(driver, compiled_text, {}), "exact")
 
         described = self._attempt("The statement", columns)
-        typed = [sa.column(entry.name, _sql_type(entry)) for entry in described]
+        typed = [sa.column(entry.name, dtypes.sql_type(entry)) for entry in described]
         return sa.text(f"{text}\n").columns(*typed).subquery("statement")
+
+    def execute_many(
+        self, statement: str | sa.UpdateBase, rows: Iterable[Mapping[str, Any]] | pl.DataFrame
+    ) -> int:
+        """Run a statement once for each row in one transaction; return how many rows there were.
+
+        `rows` are mappings from bind to value, or a frame. All of them take effect or none.
+        Raises QueryError naming the first row that is refused (1-based), never its values;
+        refused on a read-only source.
+        """
+        if self.source.read_only:
+            raise QueryError(
+                f"Source {self.name!r} is read-only.",
+                "Set read_only = false for the source if it is meant to be written to.",
+            )
+        from workbench import writing
+
+        clause = text_clause(statement) if isinstance(statement, str) else statement
+        mappings = rows.iter_rows(named=True) if isinstance(rows, pl.DataFrame) else iter(rows)
+        count = self._attempt(
+            "The statement", lambda connection: writing.execute(connection, clause, mappings)
+        )
+        log.info("%s: %d rows written", self.name, count)
+        return count
 
     def table(self, name: str) -> sa.Table:
         """Reflect a table or view, `schema.table` or `table`; raises DataError when unknown.
@@ -131,9 +230,10 @@ class Database:
         """Ask the server who it is and how far away; raises ConnectionFailed."""
 
         def ask(connection: sa.Connection) -> Health:
-            session = connection.execute(self._session_probe()).scalar_one()
+            probe = sa.text(self._dialect.SESSION)
+            session = connection.execute(probe).scalar_one()
             started = time.perf_counter()
-            connection.execute(self._session_probe()).all()
+            connection.execute(probe).all()
             elapsed = (time.perf_counter() - started) * 1000
             version = connection.dialect.server_version_info or ()
             return Health(
@@ -141,56 +241,84 @@ class Database:
                 kind=self.source.kind,
                 server="Oracle" if self.engine.dialect.name == "oracle" else "PostgreSQL",
                 version=".".join(map(str, version)),
+                driver=self._dialect.driver(connection.connection.driver_connection),
                 session=str(session),
                 round_trip_ms=round(elapsed, 2),
-                pool=self.engine.pool.status(),
+                pool=self._pool_use(),
+                statements=self._statements,
+                rows=self._rows,
             )
 
         return self._attempt("The health check", ask)
 
-    def _attempt(self, what: str, work: Callable[[sa.Connection], T]) -> T:
-        """Do `work` on a connection; what SQLAlchemy and drivers raise becomes one sentence."""
-        # Raised outside of every handler: the driver's own exception, which knows the password
-        # it was given, must not hang on as the context of ours.
-        failure: ConnectionFailed | QueryError
-        try:
-            connection = self.engine.connect()
-        except (exc.SQLAlchemyError, ValueError) as error:
-            failure = self._unreachable(error)
-        else:
-            with connection:
-                try:
-                    return work(connection)
-                except exc.SQLAlchemyError as error:
-                    lost = isinstance(error, exc.DBAPIError) and error.connection_invalidated
-                    failure = (
-                        self._unreachable(error)
-                        if lost
-                        else QueryError(f"{what} failed on source {self.name!r}: {_said(error)}")
-                    )
-        raise failure
-
-    def _unreachable(self, error: Exception) -> ConnectionFailed:
-        place = ":".join(str(part) for part in (self.engine.url.host, self.engine.url.port) if part)
-        return ConnectionFailed(
-            f"Source {self.name!r} cannot be reached{f' at {place}' if place else ''}: "
-            f"{_said(error)}",
-            "Check that the server runs and that host, port and credentials are right.",
+    def _pool_use(self) -> PoolUse:
+        pool = self.engine.pool
+        assert isinstance(pool, sa.QueuePool)  # noqa: S101
+        return PoolUse(
+            pool.checkedin() + pool.checkedout(), pool.checkedout(), self.source.pool.maximum
         )
 
-    def _session_probe(self) -> sa.TextClause:
-        if self.engine.dialect.name == "oracle":
-            return sa.text("SELECT SYS_CONTEXT('USERENV', 'SID') FROM DUAL")
-        return sa.text("SELECT pg_backend_pid()")
+    def _attempt(self, what: str, work: Callable[[sa.Connection], T]) -> T:
+        """Do `work` on a connection; what SQLAlchemy and drivers raise becomes one sentence."""
+        return next(self._stream(what, lambda connection: iter((work(connection),))))
 
-    def _readable(self, statement: Statement) -> Any:
-        if not isinstance(statement, str):
-            return statement
-        if self.source.read_only:
-            statement = single_select(statement)
-        # A colon inside a string or a comment is no bind.
-        pairs = zip(statement, _masked(statement), strict=True)
-        return sa.text("".join(r"\:" if c == ":" != m else c for c, m in pairs))
+    def _stream(self, what: str, work: Callable[[sa.Connection], Iterator[T]]) -> Iterator[T]:
+        driver_error = self.engine.dialect.loaded_dbapi.Error
+        failure: WorkbenchError | None = None
+        connection = None
+        try:
+            connection = self.engine.connect()
+        except (exc.SQLAlchemyError, driver_error, ValueError) as error:
+            failure = self._unreachable(error)
+        if connection is not None:
+            try:
+                yield from work(connection)
+            except (exc.SQLAlchemyError, driver_error) as error:
+                failure = self._failure(what, error, connection)
+            finally:
+                # The pool itself gives up a connection that cannot be rolled back.
+                with suppress(exc.SQLAlchemyError, driver_error):
+                    connection.close()
+        # Raised outside of every handler: the driver's own exception, which knows the password
+        # it was given, must not hang on as the context of ours.
+        if failure:
+            raise failure
+
+    def _failure(self, what: str, error: Exception, connection: sa.Connection) -> WorkbenchError:
+        fault = fault_of(error)
+        hint = fault.fix if fault else None
+        if isinstance(error, exc.DBAPIError):
+            lost = error.connection_invalidated
+        else:
+            driver = connection.connection.dbapi_connection
+            lost = self.engine.dialect.is_disconnect(error, driver, None)  # type: ignore[arg-type]
+            if lost:
+                connection.invalidate()
+        if lost:
+            return ConnectionFailed(
+                f"The connection to source {self.name!r} was lost: {why(error)}",
+                "Nothing was changed; run it again.",
+            )
+        return QueryError(f"{what} failed on source {self.name!r}: {said(error)}", hint)
+
+    def _unreachable(self, error: Exception) -> ConnectionFailed:
+        if isinstance(error, exc.TimeoutError):
+            pool = self.source.pool
+            return ConnectionFailed(
+                f"All {pool.maximum} connections of source {self.name!r} are in use, and none "
+                f"came free within {pool.timeout:g} s.",
+                "Close what is open (batches that were not read to their end, say), or raise "
+                "maximum under pool.",
+            )
+        place = ":".join(str(part) for part in (self.engine.url.host, self.engine.url.port) if part)
+        fault = fault_of(error)
+        return ConnectionFailed(
+            f"Source {self.name!r} cannot be reached{f' at {place}' if place else ''}: "
+            f"{why(error)}",
+            fault.fix
+            if fault
+            else "Check that the server runs and that host, port and credentials are right.",
+        )
 
     def _unknown_table(
         self, name: str, schema: str, names: list[str], inspector: sa.Inspector
@@ -210,14 +338,12 @@ def connect(source: str = "demo") -> Database:
     that leads nowhere, ConnectionFailed when the server cannot be reached or refuses us.
     """
     settings = load_settings().source(source)
-    if settings.url is None:
-        from workbench import embedded
-
-        url = embedded.connection_url()
-    else:
-        url = make_url(settings.url)
-    database = Database(source, settings, _engine(url, settings))
+    engine = connections.open_engine(source, settings)
+    database = Database(source, settings, engine)
     health = database.health()
+    if settings.credentials and not settings.schema_:
+        found = credentials.resolve(settings.credentials).address.schema
+        database = Database(source, settings.model_copy(update={"schema_": found}), engine)
     server = f"{health.server} {health.version}"
     records.publish(
         records.SOURCE,
@@ -225,84 +351,6 @@ def connect(source: str = "demo") -> Database:
         f"Connected to {source}: {server}{', read only' if settings.read_only else ''}",
     )
     return database
-
-
-def single_select(statement: str) -> str:
-    """Return the text without what trails it; raises QueryError unless it is one SELECT or WITH.
-
-    A guard against accidents: the grant of the account is what protects.
-    """
-    masked = _masked(statement)
-    text = statement[: len(masked.rstrip().rstrip("; \t\r\n"))]
-    masked = masked[: len(text)]
-    if not re.match(r"[\s(]*(select|with)\b", masked, flags=re.IGNORECASE):
-        raise QueryError(
-            "Only SELECT and WITH statements may run on a read-only source.",
-            "Set read_only = false for the source if it is meant to be written to.",
-        )
-    if ";" in masked:
-        raise QueryError("The text holds more than one statement; a single SELECT is expected.")
-    return text
-
-
-def _masked(statement: str) -> str:
-    """Blank out comments, and the inside of strings and quoted names, keeping every position."""
-    pattern = (
-        r"(?<![\w$])\$(\w*)\$.*?\$\1\$|\b[eE]'(?:[^'\\]|\\.|'')*'"
-        r"|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/"
-    )
-    return re.sub(
-        pattern,
-        lambda found: (" " if found[0][:2] in ("--", "/*") else "x") * len(found[0]),
-        statement,
-        flags=re.DOTALL,
-    )
-
-
-def _engine(url: URL, source: Source) -> Engine:
-    options: dict[str, Any] = {"hide_parameters": True, "pool_pre_ping": True}
-    if url.get_backend_name() == "postgresql":
-        options["connect_args"] = {
-            "application_name": _application_name(),
-            "connect_timeout": max(int(source.connect_timeout), 1),
-            "options": f"-c statement_timeout={int(source.call_timeout * 1000)} -c timezone=UTC",
-        }
-        if source.read_only:
-            options["execution_options"] = {"postgresql_readonly": True}
-    elif url.get_backend_name() == "oracle":
-        options["connect_args"] = {"tcp_connect_timeout": source.connect_timeout}
-    else:
-        raise ConnectionFailed(
-            f"{url.get_backend_name()} databases are not supported.",
-            "Use postgresql+psycopg://… or oracle+oracledb://….",
-        )
-    try:
-        engine = sa.create_engine(url, **options)
-    except (exc.SQLAlchemyError, ImportError) as error:
-        raise ConnectionFailed(f"The URL of the source cannot be used: {_said(error)}") from None
-    if source.credentials:
-        _present_credentials(engine, source.credentials)
-    return engine
-
-
-def _present_credentials(engine: Engine, reference: str) -> None:
-    # Resolved at login and handed to the driver alone: the engine's URL never holds them.
-    @event.listens_for(engine, "do_connect")
-    def _login(_dialect: Any, _record: Any, _args: Any, options: dict[str, Any]) -> None:
-        found = credentials.resolve(reference)
-        options.update(user=found.username, password=found.password.get_secret_value())
-
-
-def _application_name() -> str:
-    notebook = os.environ.get("WORKBENCH_NOTEBOOK", "")
-    run = os.environ.get("WORKBENCH_RUN_ID", "")
-    return " ".join(part for part in ("workbench", notebook, run) if part)[:63]
-
-
-def _said(error: Exception) -> str:
-    text = str(getattr(error, "orig", None) or error).split("(Background on this error")[0]
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 def _match(name: str | None, names: list[str]) -> str | None:
@@ -317,24 +365,3 @@ def _materialized_views(inspector: sa.Inspector, schema: str | None) -> list[str
         return inspector.get_materialized_view_names(schema=schema)
     except NotImplementedError:
         return []
-
-
-def _sql_type(column: dtypes.ResultColumn) -> sa.types.TypeEngine[Any]:
-    if column.kind in ("json", "jsonb"):
-        return sa.JSON()
-    if column.kind in ("uuid", "custom"):
-        return sa.types.NullType()
-    if isinstance(column.dtype, pl.Decimal):
-        return sa.Numeric(column.dtype.precision, column.dtype.scale)
-    known: dict[type[pl.DataType], sa.types.TypeEngine[Any]] = {
-        pl.Int64: sa.BigInteger(),
-        pl.Float64: sa.Double(),
-        pl.String: sa.CLOB() if "CLOB" in column.kind else sa.String(),
-        pl.Boolean: sa.Boolean(),
-        pl.Binary: sa.LargeBinary(),
-        pl.Date: sa.Date(),
-        pl.Time: sa.Time(),
-        pl.Datetime: sa.DateTime(),
-        pl.Duration: sa.Interval(),
-    }
-    return known[type(column.dtype)]

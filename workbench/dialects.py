@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.dialects.postgresql.base import PGDialect, PGIdentifierPreparer
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ColumnElement
 
@@ -13,10 +13,18 @@ BLANKS = " \t\r\n\v\f\N{NO-BREAK SPACE}"
 LOWER, UPPER = "abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
+class Quoting(PGIdentifierPreparer):
+    """Quotes every name: what is a reserved word, DuckDB knows and SQLAlchemy does not."""
+
+    def _requires_quotes(self, _name: str) -> bool:
+        return True
+
+
 class DuckDBDialect(PGDialect):
     """PostgreSQL's SQL as native DuckDB takes it: numbered parameters, binary text order."""
 
     name = "duckdb"
+    preparer = Quoting
     supports_statement_cache = False
 
     def __init__(self) -> None:

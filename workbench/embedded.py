@@ -31,6 +31,7 @@ from typing import Any
 from sqlalchemy import URL
 
 from workbench.errors import ConnectionFailed
+from workbench.settings import cache_folder
 
 MAJOR = 18
 ELSEWHERE = "Any PostgreSQL serves instead: set [sources.demo] url = ... in workbench.toml."
@@ -119,10 +120,7 @@ def row_counts() -> dict[str, int]:
 
 def data_directory() -> Path:
     """Return where the server keeps its files: under WORKBENCH_CACHE, else the user's cache."""
-    import platformdirs
-
-    root = os.environ.get("WORKBENCH_CACHE") or platformdirs.user_cache_dir("workbench")
-    return Path(root).expanduser().resolve() / f"postgres-{MAJOR}"
+    return cache_folder() / f"postgres-{MAJOR}"
 
 
 def _serve(data: Path) -> URL:

@@ -24,6 +24,23 @@ from workbench.errors import SettingsError, nearest
 CONFIG_NAME = "workbench.toml"
 
 
+class Pool(BaseModel):
+    """How many connections a source keeps, and for how long."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    minimum: int = Field(default=1, ge=1, description="connections that stay open when free")
+    maximum: int = Field(default=5, ge=1, description="connections open at once")
+    timeout: float = Field(default=30, gt=0, description="seconds to wait for a free one")
+    recycle: float = Field(default=1800, gt=0, description="seconds after which one is replaced")
+
+    @model_validator(mode="after")
+    def _has_room(self) -> Pool:
+        if self.minimum > self.maximum:
+            raise ValueError(f"minimum {self.minimum} is more than maximum {self.maximum}")
+        return self
+
+
 class Source(BaseModel):
     """One named connection: where the data is and by which reference its credentials are found."""
 
@@ -31,12 +48,19 @@ class Source(BaseModel):
 
     kind: Literal["database", "embedded"] = "database"
     url: str | None = None
+    dsn: str | None = Field(default=None, description="Oracle: TNS alias or connect descriptor")
     credentials: str | None = None
     schema_: str | None = Field(default=None, alias="schema")
     call_timeout: float = Field(default=60, gt=0, description="seconds per round trip")
-    connect_timeout: float = Field(default=10, gt=0, description="seconds to connect")
+    connect_timeout: float = Field(default=10, gt=0, description="seconds for one try to connect")
+    retry_for: float = Field(default=10, ge=0, description="seconds to go on trying to connect")
     read_only: bool = True
     numbers: Literal["exact", "float"] = "exact"
+    pool: Pool = Pool()
+    thick: bool = Field(default=False, description="Oracle: through the Instant Client")
+    client_lib_dir: Path | None = Field(default=None, description="Oracle: where that client is")
+    config_dir: Path | None = Field(default=None, description="Oracle: where tnsnames.ora is")
+    wallet_location: Path | None = Field(default=None, description="Oracle: where the wallet is")
 
     @field_validator("url")
     @classmethod
@@ -63,10 +87,23 @@ class Source(BaseModel):
             )
         return url
 
+    @field_validator("dsn")
+    @classmethod
+    def _is_no_login(cls, dsn: str | None) -> str | None:
+        if dsn and ("@" in dsn or re.search("passw", dsn, re.IGNORECASE)):
+            raise ValueError("the dsn contains a login; it only says where the database is")
+        return dsn
+
     @model_validator(mode="after")
     def _leads_somewhere(self) -> Source:
-        if self.kind == "database" and self.url is None:
+        if self.kind == "embedded":
+            return self
+        if self.url is None and self.dsn is None:
             raise ValueError('a source needs a url (or kind = "embedded")')
+        oracle = self.url is None or make_url(self.url).get_backend_name() == "oracle"
+        for key in ("dsn", "thick", "client_lib_dir", "config_dir", "wallet_location"):
+            if getattr(self, key) and not oracle:
+                raise ValueError(f"{key} is for Oracle, and the url names another database")
         return self
 
 
@@ -151,6 +188,14 @@ def project_folder() -> Path:
     """Return the folder that holds workbench.toml, or the current one where there is none."""
     config = config_path()
     return config.parent.resolve() if config else Path.cwd()
+
+
+def cache_folder() -> Path:
+    """Return where things are kept that can be made again: WORKBENCH_CACHE, or the user's cache."""
+    import platformdirs
+
+    root = os.environ.get("WORKBENCH_CACHE") or platformdirs.user_cache_dir("workbench")
+    return Path(root).expanduser().resolve()
 
 
 def load_settings() -> Settings:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -10,6 +13,30 @@ from workbench.errors import UsageError, WorkbenchError
 from workbench.running import grammar
 
 grammar.put_off()
+
+
+@contextmanager
+def cancellable() -> Iterator[None]:
+    """Let SIGTERM (a CI server) and SIGHUP (a lost terminal) cancel like Ctrl-C, and only once.
+
+    What is cancelled ends within seconds, reports and index included, which a second signal
+    would only spoil.
+    """
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    before = {n: signal.getsignal(n) for name in names if (n := getattr(signal, name, None))}
+
+    def once(number: int, frame: Any) -> None:
+        for other in before:
+            signal.signal(other, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in before:
+        signal.signal(number, once)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Commands(click.Group):
@@ -38,4 +65,4 @@ def main() -> None:
 
 
 # Below, because each of them hangs its commands on the group.
-from workbench.cli import reports, runs, sources  # noqa: E402, F401
+from workbench.cli import doctor, extracts, reports, runs, sources  # noqa: E402, F401

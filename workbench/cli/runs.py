@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from workbench.cli import main
+from workbench.cli import cancellable, main
 from workbench.errors import WorkbenchError
 
 Command = Callable[..., Any]
@@ -96,7 +94,7 @@ def run_command(
     from workbench.running.batch import run_all
     from workbench.running.progress import shown
 
-    with _cancellable(), shown(1, log_format, quiet=quiet or (as_json and not log_format)):
+    with cancellable(), shown(1, log_format, quiet=quiet or (as_json and not log_format)):
         [ended] = run_all([spec])
     if ended.outcome is None or ended.folder is None:
         if log_format == "json":
@@ -175,7 +173,7 @@ def batch_command(
     from workbench.running.outcome import worst, written
     from workbench.running.progress import shown
 
-    with _cancellable(), shown(len(specs), log_format, quiet=quiet):
+    with cancellable(), shown(len(specs), log_format, quiet=quiet):
         ended = run_all(specs, jobs=jobs, scheduler=scheduler)
     if as_json:
         click.echo(written([e.outcome.to_dict() for e in ended if e.outcome]), nl=False)
@@ -192,30 +190,6 @@ def batch_command(
     for text in (*map(line, ended), f"{good} of {len(ended)} runs are good"):
         click.echo(text, err=as_json)
     context.exit(worst(end.exit_code for end in ended))
-
-
-@contextmanager
-def _cancellable() -> Iterator[None]:
-    """Let SIGTERM (a CI server) and SIGHUP (a lost terminal) cancel like Ctrl-C, and only once.
-
-    What is cancelled ends within seconds, reports and index included, which a second signal
-    would only spoil.
-    """
-    names = ("SIGINT", "SIGTERM", "SIGHUP")
-    before = {n: signal.getsignal(n) for name in names if (n := getattr(signal, name, None))}
-
-    def once(number: int, frame: Any) -> None:
-        for other in before:
-            signal.signal(other, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for number in before:
-        signal.signal(number, once)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _shown(path: Path) -> str:

@@ -1,0 +1,513 @@
+"""Connecting: patient with a server that is not ready, and never locking an account."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import boto3
+import oracledb
+import polars as pl
+import pytest
+import sqlalchemy as sa
+import standin
+from conftest import Command
+from moto.server import ThreadedMotoServer
+from network import SERVICE_UNKNOWN, FaultyNetwork
+from standin import Oracle
+
+from workbench import connect, credentials
+from workbench.errors import ConnectionFailed, CredentialsError, QueryError, WorkbenchError
+
+Source = Callable[..., str]
+WRONG = "another-secret-word"
+pytestmark = pytest.mark.oracle
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was refused in one test is nothing to another."""
+    monkeypatch.setenv("WORKBENCH_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def network(oracle: Oracle) -> Iterator[FaultyNetwork]:
+    """The way to Oracle, which fails on demand."""
+    with FaultyNetwork(oracle.host, oracle.port) as way:
+        yield way
+
+
+@pytest.fixture
+def mirror(oracle: Oracle, tmp_path: Path) -> Iterator[standin.Mirror]:
+    """A stand-in of the test's own: it counts logins, and locks an account at the third."""
+    if oracle.real:
+        pytest.skip("no real account is locked for a test")
+    users = {"ANN": standin.PASSWORD, "OLD": standin.PASSWORD}
+    log = tmp_path / "mirror.log"
+    arguments = ["--failed-login-attempts", "3"]
+    with standin.mirror(oracle.postgresql, log, users, arguments, expired=["OLD"]) as running:
+        yield running
+
+
+class After(logging.Handler):
+    """Does something at the n-th attempt that is logged."""
+
+    def __init__(self, attempts: int, action: Callable[[], None]) -> None:
+        super().__init__()
+        self.left = attempts
+        self.action = action
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.action()
+
+
+def attempts(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [text for text in caplog.messages if "next in" in text]
+
+
+def test_a_listener_that_is_down_at_first_is_waited_for(
+    oracle_source: Source, network: FaultyNetwork, caplog: pytest.LogCaptureFixture
+) -> None:
+    oracle_source(port=network.port)
+    network.down()
+    waiting = After(3, network.up)
+    logging.getLogger("workbench.connections").addHandler(waiting)
+    try:
+        with connect("oracle") as db:
+            assert db.read("SELECT 1 AS n FROM DUAL").height == 1
+    finally:
+        logging.getLogger("workbench.connections").removeHandler(waiting)
+    assert [f"attempt {number}," in text for number, text in enumerate(attempts(caplog), 1)] == [
+        True, True, True,
+    ]  # fmt: skip
+    assert network.connections == 1
+    assert standin.PASSWORD not in caplog.text
+
+
+@pytest.mark.parametrize("answer", [b"", SERVICE_UNKNOWN], ids=["reset", "unknown service"])
+def test_what_fails_before_the_login_is_tried_again(
+    oracle_source: Source, network: FaultyNetwork, answer: bytes
+) -> None:
+    oracle_source(port=network.port)
+    network.reset(2, answer)
+    with connect("oracle") as db:
+        assert db.health().round_trip_ms > 0
+    assert network.connections == 3
+
+
+def test_trying_again_has_an_end(oracle_source: Source, network: FaultyNetwork) -> None:
+    oracle_source("retry_for = 0.5", port=network.port)
+    network.reset(answer=SERVICE_UNKNOWN)
+    with pytest.raises(ConnectionFailed, match="ORA-12514") as caught:
+        connect("oracle")
+    assert network.connections >= 2
+    assert "service" in str(caught.value.hint)
+    assert caught.value.__context__ is None
+
+
+def test_a_server_that_says_nothing_is_given_up(
+    oracle_source: Source, network: FaultyNetwork
+) -> None:
+    oracle_source("retry_for = 0.1", "connect_timeout = 0.5", port=network.port)
+    network.stall()
+    with pytest.raises(ConnectionFailed, match="says nothing"):
+        connect("oracle")
+    assert network.connections == 1
+
+
+def test_a_wrong_password_is_sent_once_and_never_again(
+    oracle_source: Source, mirror: standin.Mirror, workbench: Command, project: Path
+) -> None:
+    oracle_source(port=mirror.port, username="ANN", password=WRONG)
+    with pytest.raises(ConnectionFailed, match="ORA-01017") as caught:
+        connect("oracle")
+    assert WRONG not in str(caught.value)
+    with pytest.raises(CredentialsError, match="not tried again"):
+        connect("oracle")
+    # Another process, as the next run of a batch is.
+    said = subprocess.run(
+        [sys.executable, "-c", "import workbench; workbench.connect('oracle')"],
+        env={**os.environ, "PYTHONPATH": ""}, cwd=project, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "is not tried again" in said.stderr
+    assert WRONG not in said.stderr
+    assert mirror.logins("ANN") == ["ORA-01017"]
+
+
+def test_a_changed_secret_is_tried_at_once(oracle_source: Source, mirror: standin.Mirror) -> None:
+    oracle_source(port=mirror.port, username="ANN", password=WRONG)
+    with pytest.raises(ConnectionFailed):
+        connect("oracle")
+    oracle_source(port=mirror.port, username="ANN")
+    connect("oracle").close()
+    oracle_source(port=mirror.port, username="ANN", password=WRONG)
+    with pytest.raises(ConnectionFailed):  # the good login has cleared the account's record
+        connect("oracle")
+    assert mirror.logins("ANN") == ["ORA-01017", "OK", "ORA-01017"]
+
+
+@pytest.mark.parametrize(("lock", "code"), [(False, "ORA-28001"), (True, "ORA-28000")])
+def test_an_expired_or_locked_account_is_left_alone(
+    oracle_source: Source, mirror: standin.Mirror, lock: bool, code: str
+) -> None:
+    user = "ANN" if lock else "OLD"
+    for _ in range(3 if lock else 0):
+        with pytest.raises(oracledb.DatabaseError):
+            oracledb.connect(user=user, password=WRONG, dsn=mirror.dsn)
+    before = len(mirror.logins(user))
+    oracle_source(port=mirror.port, username=user)
+    with pytest.raises(ConnectionFailed, match=code) as caught:
+        connect("oracle")
+    assert caught.value.hint
+    with pytest.raises(CredentialsError, match="not tried again"):
+        connect("oracle")
+    assert mirror.logins(user)[before:] == [code]
+
+
+def test_many_threads_with_a_wrong_password_are_one_attempt(
+    oracle_source: Source, mirror: standin.Mirror
+) -> None:
+    from workbench.connections import open_engine
+    from workbench.settings import load_settings
+
+    oracle_source(port=mirror.port, username="ANN", password=WRONG)
+    engine = open_engine("oracle", load_settings().source("oracle"))
+    failures = []
+
+    def use() -> None:
+        try:
+            engine.connect()
+        except (WorkbenchError, sa.exc.DatabaseError) as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=use) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(failures) == 5
+    assert mirror.logins("ANN") == ["ORA-01017"]
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyNetwork]:
+    """The way to moto's AWS, which counts: a read of a secret is a connection."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    with FaultyNetwork(*server.get_host_and_port()) as way:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{way.port}")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        yield way
+    server.stop()
+
+
+def keep(name: str, password: str) -> None:
+    """Put the secret into Secrets Manager, or a new version of it."""
+    client = boto3.client("secretsmanager")
+    text = json.dumps({"username": "ann", "password": password})
+    try:
+        client.create_secret(Name=name, SecretString=text)
+    except client.exceptions.ResourceExistsException:
+        client.put_secret_value(SecretId=name, SecretString=text)
+
+
+def rotated(oracle_source: Source, mirror: standin.Mirror, name: str) -> None:
+    """Point the source at a secret of AWS."""
+    path = oracle_source("pool.maximum = 3", port=mirror.port, username="ANN")
+    assert path == "oracle"
+    text = Path("workbench.toml").read_text()
+    Path("workbench.toml").write_text(text.replace("env:ORA", f"secretsmanager:{name}"))
+
+
+def test_a_rotated_secret_is_read_once_more_and_works(
+    oracle_source: Source, mirror: standin.Mirror, aws: FaultyNetwork
+) -> None:
+    name = "connections/rotated"
+    keep(name, standin.PASSWORD)
+    rotated(oracle_source, mirror, name)
+    with connect("oracle") as db:
+        with db.engine.connect() as held:
+            held.execute(sa.text("ALTER USER ann IDENTIFIED BY rotated_secret_word"))
+            keep(name, "rotated_secret_word")
+            reads = aws.connections
+            # The pool has no free connection: this one logs in, with what is remembered at first.
+            assert db.read("SELECT 1 AS n FROM DUAL").height == 1
+        assert aws.connections - reads == 1
+        assert db.read("SELECT 1 AS n FROM DUAL").height == 1
+    assert mirror.logins("ANN") == ["OK", "ORA-01017", "OK"]
+
+
+def test_a_wrong_secret_of_aws_is_one_more_read_and_one_more_attempt_at_most(
+    oracle_source: Source, mirror: standin.Mirror, aws: FaultyNetwork
+) -> None:
+    name = "connections/wrong"
+    keep(name, WRONG)
+    rotated(oracle_source, mirror, name)
+    reads = aws.connections
+    with pytest.raises(ConnectionFailed, match="ORA-01017"):
+        connect("oracle")
+    assert aws.connections - reads == 2
+    assert mirror.logins("ANN") == ["ORA-01017"]
+    credentials.resolve(f"secretsmanager:{name}", fresh=True)
+    keep(name, "yet-another-secret-word")
+    with pytest.raises(ConnectionFailed, match="ORA-01017"):
+        connect("oracle")
+    with pytest.raises(CredentialsError, match="not tried again"):
+        connect("oracle")
+    assert mirror.logins("ANN") == ["ORA-01017", "ORA-01017"]
+
+
+def test_a_session_killed_in_the_pool_is_replaced(
+    oracle_source: Source, network: FaultyNetwork
+) -> None:
+    oracle_source(port=network.port)
+    with connect("oracle") as db:
+        network.cut()
+        assert db.read("SELECT 1 AS n FROM DUAL").height == 1
+    assert network.connections == 2
+
+
+def test_a_pool_that_is_exhausted_says_so(oracle_source: Source) -> None:
+    oracle_source("pool.maximum = 2", "pool.timeout = 0.2")
+    with connect("oracle") as db:
+        three = "SELECT LEVEL AS n FROM DUAL CONNECT BY LEVEL <= 3"
+        frames = [db.batches(three, rows=1) for _ in range(2)]
+        assert [next(each).height for each in frames] == [1, 1]
+        with pytest.raises(ConnectionFailed, match="All 2 connections of source 'oracle'"):
+            db.read("SELECT 1 AS n FROM DUAL")
+        for each in frames:
+            each.close()  # type: ignore[attr-defined]
+        assert db.read("SELECT 1 AS n FROM DUAL").height == 1
+
+
+def test_a_connection_lost_in_mid_fetch_is_an_error_not_fewer_rows(
+    oracle_source: Source, network: FaultyNetwork
+) -> None:
+    oracle_source(port=network.port)
+    with connect("oracle") as db:
+        network.cut_after(20_000)
+        with pytest.raises(ConnectionFailed, match="was lost") as caught:
+            db.read(
+                "SELECT LEVEL AS n, RPAD('x', 100, 'x') AS t FROM DUAL CONNECT BY LEVEL <= 9000"
+            )
+        assert caught.value.__context__ is None
+        assert db.read("SELECT 1 AS n FROM DUAL").height == 1
+
+
+def test_a_stalled_statement_ends_with_the_call_timeout(
+    oracle_source: Source, network: FaultyNetwork
+) -> None:
+    oracle_source("call_timeout = 1", port=network.port)
+    with connect("oracle") as db, db.engine.connect() as connection:
+        network.stall()
+        with pytest.raises(sa.exc.DatabaseError, match=r"DPY-4024|DPY-4011"):
+            connection.execute(sa.text("SELECT 1 FROM DUAL"))
+        network.heal()
+
+
+@pytest.fixture
+def ledger(oracle: Oracle) -> Iterator[str]:
+    """A table to write to."""
+    with oracledb.connect(user=oracle.username, password=oracle.password, dsn=oracle.dsn) as direct:
+        cursor = direct.cursor()
+        cursor.execute("CREATE TABLE ledger (id NUMBER(10) PRIMARY KEY, note VARCHAR2(20))")
+        yield "ledger"
+        cursor.execute("DROP TABLE ledger")
+
+
+INSERT = "INSERT INTO ledger (id, note) VALUES (:id, :note)"
+
+
+def test_many_rows_are_written_all_or_none_and_the_refused_one_is_told(
+    oracle_source: Source, ledger: str
+) -> None:
+    oracle_source("read_only = false")
+    rows = [{"id": number, "note": "n"} for number in range(1200)]
+    with connect("oracle") as db:
+        assert db.execute_many(INSERT, rows) == 1200
+        for bad in ({"id": 7, "note": "again"}, {"id": 9999, "note": "x" * 21}, {"id": 5000}):
+            more = [{"id": 2000 + number, "note": "n"} for number in range(700)]
+            with pytest.raises(QueryError, match="Row 701 was refused") as caught:
+                db.execute_many(INSERT, [*more, bad, {"id": 6000, "note": "n"}])
+            assert "again" not in str(caught.value)
+            assert "xxx" not in str(caught.value)
+        assert db.read("SELECT COUNT(*) AS n FROM ledger").item() == 1200
+
+
+def test_a_connection_lost_in_mid_commit_leaves_the_outcome_unknown(
+    oracle_source: Source, network: FaultyNetwork, ledger: str
+) -> None:
+    oracle_source("read_only = false", port=network.port)
+    with connect("oracle") as db:
+
+        @sa.event.listens_for(db.engine, "commit")
+        def _cut(_connection: sa.Connection) -> None:
+            network.cut_on_request()
+
+        with pytest.raises(ConnectionFailed, match="is unknown") as caught:
+            db.execute_many(INSERT, [{"id": 1, "note": "n"}])
+        assert "Look whether the 1 rows are there" in str(caught.value.hint)
+    # Delivered, and the answer lost: it was written, once, and not tried again.
+    with connect("oracle") as db:
+        assert db.read("SELECT COUNT(*) AS n FROM ledger").item() == 1
+
+
+def test_a_read_only_source_takes_no_rows(oracle_source: Source, ledger: str) -> None:
+    oracle_source()
+    with connect("oracle") as db, pytest.raises(QueryError, match="read-only"):
+        db.execute_many(INSERT, [{"id": 1, "note": "n"}])
+
+
+def test_each_transaction_of_a_read_only_source_says_so(
+    oracle_source: Source, oracle: Oracle
+) -> None:
+    if oracle.real:
+        pytest.skip("looks into the stand-in's log")
+    oracle_source()
+    log = standin.statements(oracle)
+    with connect("oracle") as db:
+        db.read("SELECT 1 AS n FROM DUAL")
+    assert log().upper().count("READ ONLY") >= 2
+
+
+def test_sessions_say_whose_they_are(
+    oracle_source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKBENCH_NOTEBOOK", "run_colors")
+    monkeypatch.setenv("WORKBENCH_RUN_ID", "20260109T103000Z-abcd")
+    oracle_source()
+    with connect("oracle") as db:
+        row = db.read(
+            "SELECT SYS_CONTEXT('USERENV', 'MODULE') AS m, SYS_CONTEXT('USERENV', 'ACTION') AS a,"
+            " SYS_CONTEXT('USERENV', 'CLIENT_IDENTIFIER') AS c FROM DUAL"
+        ).row(0)
+    notebook, run = "workbench run_colors", "20260109T103000Z-abcd"
+    assert row == (notebook, run, f"{notebook} {run}")
+
+
+@pytest.mark.parametrize(
+    ("url", "more"),
+    [
+        ("oracle+oracledb://", 'dsn = "{host}:{port}/{service}"'),
+        ("oracle+oracledb://", 'dsn = "(DESCRIPTION=(ADDRESS=(PROTOCOL=tcp)(HOST={host})'
+         '(PORT={port}))(CONNECT_DATA=(SERVICE_NAME={service})))"'),
+        ("oracle+oracledb://desk", 'config_dir = "tns"'),
+        ("oracle+oracledb://{host}:{port}/{service}", ""),
+    ],
+    ids=["easy connect", "descriptor", "alias", "sid"],
+)  # fmt: skip
+def test_a_database_is_found_however_it_is_named(
+    project: Path, oracle: Oracle, monkeypatch: pytest.MonkeyPatch, url: str, more: str
+) -> None:
+    at = {"host": oracle.host, "port": oracle.port, "service": oracle.service}
+    if oracle.real and url.endswith("{service}"):
+        pytest.skip("a service is no SID")
+    (project / "tns").mkdir()
+    (project / "tns" / "tnsnames.ora").write_text(
+        "DESK = (DESCRIPTION=(ADDRESS=(PROTOCOL=tcp)(HOST={host})(PORT={port}))"
+        "(CONNECT_DATA=(SERVICE_NAME={service})))\n".format(**at)
+    )
+    monkeypatch.setenv("ORA_USERNAME", oracle.username)
+    monkeypatch.setenv("ORA_PASSWORD", oracle.password)
+    (project / "workbench.toml").write_text(
+        f'[sources.oracle]\nurl = "{url.format(**at)}"\ncredentials = "env:ORA"\n'
+        + more.format(**at)
+    )
+    with connect("oracle") as db:
+        assert db.health().server == "Oracle"
+
+
+def test_thick_mode_without_a_client_says_what_is_missing(
+    project: Path, oracle_source: Source
+) -> None:
+    oracle_source("thick = true", 'client_lib_dir = "nowhere"')
+    said = subprocess.run(
+        [sys.executable, "-c", "import workbench; workbench.connect('oracle')"],
+        cwd=project, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "no Oracle Client is in nowhere (DPI-1047)" in said.stderr
+    assert "thick = true" in said.stderr
+
+
+@pytest.fixture
+def below(oracle: Oracle, project: Path) -> Iterator[FaultyNetwork]:
+    """The way to a PostgreSQL, which is the source "pg", with an empty table `ledger`."""
+    if oracle.postgresql is None:
+        pytest.skip("the stand-in's PostgreSQL is wanted")
+    url = sa.make_url(oracle.postgresql).set(drivername="postgresql+psycopg")
+    assert url.host
+    assert url.port
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE IF EXISTS public.ledger"))
+        connection.execute(sa.text("CREATE TABLE public.ledger (id int PRIMARY KEY, note text)"))
+    with FaultyNetwork(url.host, url.port) as way:
+        way_url = url.set(port=way.port).render_as_string()
+        (project / "workbench.toml").write_text(
+            f'[sources.pg]\nurl = "{way_url}"\nread_only = false\nretry_for = 5\n'
+        )
+        yield way
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE public.ledger"))
+
+
+ROWS = [{"id": number, "note": "n"} for number in range(3)]
+INTO = "INSERT INTO public.ledger (id, note) VALUES (:id, :note)"
+
+
+@pytest.mark.parametrize(("delivered", "written"), [(True, 3), (False, 0)])
+def test_postgresql_lost_in_mid_commit_is_not_tried_again(
+    below: FaultyNetwork, delivered: bool, written: int
+) -> None:
+    with connect("pg") as db:
+        below.cut_on_request(b"COMMIT", delivered=delivered)
+        with pytest.raises(ConnectionFailed, match="is unknown"):
+            db.execute_many(INTO, ROWS)
+        assert db.read("SELECT count(*) AS n FROM public.ledger").item() == written
+
+
+def test_postgresql_refuses_a_row_by_its_number(below: FaultyNetwork) -> None:
+    with connect("pg") as db:
+        with pytest.raises(QueryError, match=r"Row 4 was refused: .*\(23505\)") as caught:
+            db.execute_many(INTO, [*ROWS, {"id": 0, "note": "again"}])
+        assert "again" not in str(caught.value)
+        bad = {"id": "a-private-value", "note": "n"}
+        with pytest.raises(QueryError, match="Row 2 was refused") as caught:
+            db.execute_many(INTO, [ROWS[0], bad])
+        assert "private" not in str(caught.value)
+        assert db.execute_many(INTO, pl.DataFrame(ROWS)) == 3
+        assert db.execute_many(INTO, []) == 0
+        assert db.read("SELECT count(*) AS n FROM public.ledger").item() == 3
+
+
+def test_postgresql_that_is_not_there_yet_is_waited_for(
+    below: FaultyNetwork, caplog: pytest.LogCaptureFixture
+) -> None:
+    below.down()
+    waiting = After(2, below.up)
+    logging.getLogger("workbench.connections").addHandler(waiting)
+    try:
+        with connect("pg") as db:
+            below.cut()
+            assert db.read("SELECT 1 AS n").item() == 1
+    finally:
+        logging.getLogger("workbench.connections").removeHandler(waiting)
+    assert len(attempts(caplog)) == 2
+
+
+def test_postgresql_that_says_nothing_is_given_up(below: FaultyNetwork) -> None:
+    text = Path("workbench.toml").read_text()
+    Path("workbench.toml").write_text(f"{text}connect_timeout = 0.5\n")
+    below.stall()
+    with pytest.raises(ConnectionFailed, match=r"says nothing|timeout"):
+        connect("pg")

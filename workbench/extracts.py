@@ -1,0 +1,282 @@
+"""Rows of any number into one file: Parquet, CSV, JSON lines or Excel, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
+import polars.selectors as cs
+
+from workbench import cells
+from workbench.errors import DataError, UsageError, WorkbenchError
+
+# Takes a batch, and how many rows came before it.
+Put = Callable[[pl.DataFrame, int], None]
+JSON_INTEGER = 2**53 - 1  # Number.MAX_SAFE_INTEGER: beyond, readers of doubles round
+EXCEL_FORMATS = {
+    pl.Int64: "0", pl.Float64: "0.######",
+    pl.Date: "yyyy-mm-dd", pl.Datetime: "yyyy-mm-dd hh:mm:ss",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Extract:
+    """A file that was written: its size in bytes, and how long it took."""
+
+    path: Path
+    rows: int
+    columns: int
+    bytes: int
+    seconds: float
+
+    def __str__(self) -> str:
+        size = f"{self.rows:,} rows, {self.columns:,} columns, {_size(self.bytes)}"
+        return f"{self.path}: {size} in {self.seconds:.1f} s"
+
+
+def write(
+    batches: Iterator[pl.DataFrame],
+    path: Path,
+    *,
+    overwrite: bool = False,
+    label: str = "",
+    expected: int | None = None,
+    progress: bool = True,
+) -> Extract:
+    """Write frames of one schema to `path`, in the format of its suffix, one batch at a time.
+
+    The file appears under its name when it is whole; until then it grows in a folder
+    `.NAME.<random>.partial` beside it. Nothing is read before the path is known to be usable.
+    On a terminal, progress is shown with `label`, and a bar where `expected` rows are known.
+
+    Raises UsageError for an unknown suffix and a path that is taken or leads nowhere,
+    WorkbenchError when it cannot be written, DataError for what Excel cannot hold.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    started = time.perf_counter()
+    path = Path(path)
+    sink = SINKS.get(path.suffix.lower())
+    if sink is None:
+        known = ", ".join(SINKS)
+        raise UsageError(f"{path} has no suffix that names a format.", f"Suffixes: {known}.")
+    text = TextColumn("{task.description}", markup=False)
+    bar = (BarColumn(), TaskProgressColumn()) if expected else ()
+    shown = Progress(
+        text, *bar, TimeElapsedColumn(), console=Console(stderr=True), transient=True,
+        disable=not (progress and sys.stderr.isatty()),
+    )  # fmt: skip
+    rows = 0
+    try:
+        target = _free(path, overwrite)
+        near = TemporaryDirectory(
+            prefix=f".{target.name}.", suffix=".partial", dir=target.parent,
+            ignore_cleanup_errors=True,
+        )  # fmt: skip
+        with near as folder, closing(_telling(batches, path)) as frames, shown:
+            task = shown.add_task(label or path.name, total=expected)
+            building = Path(folder) / target.name
+            first = next(frames, pl.DataFrame())
+            with sink(building, first) as put:
+                for frame in chain([first], frames):
+                    if frame.height:
+                        put(frame, rows)
+                        rows += frame.height
+                    rate = rows / (time.perf_counter() - started)
+                    size = _size(building.stat().st_size)
+                    told = f"{label or path.name}: {rows:,} rows, {rate:,.0f} rows/s, {size}"
+                    shown.update(task, completed=rows, description=told)
+            with building.open("rb+") as file:
+                os.fsync(file.fileno())
+            _place(building, target, path, overwrite)
+        count = target.stat().st_size
+        return Extract(path, rows, first.width, count, time.perf_counter() - started)
+    except OSError as error:
+        failure = WorkbenchError(
+            f"{path} cannot be written: {error.strerror or error}.",
+            "Nothing of it was left; a file that was there before is as it was.",
+        )
+    raise failure
+
+
+def _size(count: int) -> str:
+    from rich.filesize import decimal
+
+    return decimal(count)
+
+
+def _free(path: Path, overwrite: bool) -> Path:
+    """Return where the file goes, links followed; raises UsageError unless it can go there."""
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is a folder or a device, not a file.")
+    if os.path.lexists(path) and not overwrite:
+        raise _taken(path)
+    target = path.resolve()
+    if not target.parent.is_dir():
+        raise UsageError(f"There is no folder {path.parent} to write {path.name} into.")
+    return target
+
+
+def _taken(path: Path) -> UsageError:
+    hint = "Choose another name, or say --overwrite (overwrite=True) to replace it."
+    return UsageError(f"{path} exists already.", hint)
+
+
+def _place(building: Path, target: Path, path: Path, overwrite: bool) -> None:
+    if not overwrite:
+        try:
+            # Unlike a rename, it refuses in one step what has come there meanwhile.
+            return os.link(building, target)
+        except OSError:
+            # Taken, or a file system without links: there, this look has to do.
+            taken = os.path.lexists(target)
+        if taken:
+            raise _taken(path)
+    building.replace(target)
+    return None
+
+
+def _telling(batches: Iterator[pl.DataFrame], path: Path) -> Generator[pl.DataFrame]:
+    """Let an error of the rows name the file, and never pass for one of writing it."""
+    try:
+        return (yield from batches)
+    except WorkbenchError as error:
+        error.hint = f"{error.hint or ''} {path} was not written.".lstrip()
+        raise
+    except OSError as error:
+        failure = DataError(f"The rows for {path} cannot be read: {error}.")
+    raise failure
+
+
+@contextmanager
+def _parquet(path: Path, first: pl.DataFrame) -> Iterator[Put]:
+    from pyarrow.parquet import ParquetWriter
+
+    schema = first.clear().to_arrow().schema
+    with path.open("wb") as file, ParquetWriter(file, schema, compression="zstd") as writer:
+        yield lambda frame, _: writer.write_table(frame.to_arrow())
+
+
+@contextmanager
+def _csv(path: Path, first: pl.DataFrame) -> Iterator[Put]:
+    # To most readers, an empty line would be no row.
+    null, fractions = '""' if first.width == 1 else "", set[str]()
+
+    def put(frame: pl.DataFrame, _: int) -> None:
+        texts = _texts(frame, "%Y-%m-%d %H:%M:%S", fractions)
+        texts.write_csv(file, include_header=False, null_value=null)
+
+    with path.open("wb") as file:
+        first.clear().cast(pl.String).write_csv(file)
+        yield put
+
+
+@contextmanager
+def _json(path: Path, first: pl.DataFrame) -> Iterator[Put]:
+    fractions, long = set[str](), set[str]()
+    short = [
+        name for name, dtype in first.schema.items()
+        if isinstance(dtype, pl.Decimal) and dtype.precision <= cells.FLOAT_DIGITS
+    ]  # fmt: skip
+
+    def put(frame: pl.DataFrame, _: int) -> None:
+        exact = frame.with_columns(pl.col(short).cast(pl.Float64))
+        within = (-JSON_INTEGER, JSON_INTEGER)
+        _note(long, exact.select(cs.integer()), lambda column: not column.is_between(*within).all())
+        texts = _texts(exact, "%Y-%m-%dT%H:%M:%S", fractions)
+        texts.with_columns(pl.col(sorted(long)).cast(pl.String)).write_ndjson(file)
+
+    with path.open("wb") as file:
+        yield put
+
+
+@contextmanager
+def _excel(path: Path, first: pl.DataFrame) -> Iterator[Put]:
+    import xlsxwriter
+
+    safe = {"strings_to_formulas": False, "strings_to_urls": False, "nan_inf_to_errors": True}
+    book = xlsxwriter.Workbook(path, {**safe, "constant_memory": True, "tmpdir": path.parent})
+    sheet, texts = book.add_worksheet(), set[str]()
+    path.touch()
+    sheet.freeze_panes(1, 0)
+    sheet.write_row(0, 0, first.columns, book.add_format({"bold": True}))
+    formats = {
+        dtype: book.add_format({"num_format": form}) for dtype, form in EXCEL_FORMATS.items()
+    }
+
+    def put(frame: pl.DataFrame, rows: int) -> None:
+        _note(texts, frame, lambda column: cells.is_long(column) or _before_excel(column))
+        flat = cells.flat(frame)
+        flat = flat.with_columns(cells.plain(column) for column in flat.select(sorted(texts)))
+        cells.refuse_what_excel_would_lose(flat)
+        if rows + frame.height >= cells.EXCEL_ROWS:
+            raise DataError(
+                f"{path.name} has more than the {cells.EXCEL_ROWS - 1:,} rows that Excel holds.",
+                "Choose .csv or .parquet, or fewer rows.",
+            )
+        flat = flat.with_columns(cs.decimal().cast(pl.Float64), _literal())
+        if not rows:
+            for place, (name, width) in enumerate(cells.widths(flat).items()):
+                form = formats.get(flat.schema[name].base_type())
+                sheet.set_column_pixels(place, place, width, form)
+        for line, values in enumerate(flat.iter_rows(), start=rows + 1):
+            sheet.write_row(line, 0, values)
+        sheet.autofilter(0, 0, rows + frame.height, frame.width - 1)
+
+    try:
+        yield put
+        book.close()
+    except xlsxwriter.exceptions.FileCreateError as error:
+        raise error.args[0] from None
+    finally:
+        sheet.row_data_fh.close()
+
+
+SINKS: dict[str, Callable[[Path, pl.DataFrame], AbstractContextManager[Put]]] = {
+    ".parquet": _parquet, ".csv": _csv, ".json": _json, ".jsonl": _json, ".ndjson": _json,
+    ".xlsx": _excel,
+}  # fmt: skip
+
+
+def _note(names: set[str], frame: pl.DataFrame, test: Callable[[pl.Series], bool]) -> None:
+    """Remember the columns that need another form, so that all later batches have it too."""
+    names.update(column.name for column in frame if column.name not in names and test(column))
+
+
+def _texts(frame: pl.DataFrame, moment: str, fractions: set[str]) -> pl.DataFrame:
+    """Make plain text of decimals, hexadecimal of bytes, ISO 8601 of spans and moments."""
+    moments = frame.select(cs.datetime())
+    _note(fractions, moments, lambda column: (column.dt.microsecond() != 0).any())
+    shown = []
+    for name, dtype in moments.schema.items():
+        zone = "%:z" if getattr(dtype, "time_zone", None) else ""
+        form = f"{moment}{'%.6f' if name in fractions else ''}{zone}"
+        shown.append(moments[name].dt.to_string(form))
+    return frame.with_columns(
+        cs.binary().bin.encode("hex"),
+        cs.duration().dt.to_string("iso"),
+        cs.time().dt.to_string("%H:%M:%S%.f"),
+        *shown,
+        *map(cells.plain, frame.select(cs.decimal())),
+    )
+
+
+def _literal() -> pl.Expr:
+    """Keep xlsxwriter from taking a text for its own XML of rich text, written as it is."""
+    text = cs.string()
+    escaped = text.str.replace_many({"&": "&amp;", "<": "&lt;"})
+    rich = pl.format('<r><t xml:space="preserve">{}</t></r>', escaped)
+    return pl.when(text.str.contains("(?s)^<r>.*</r>$")).then(rich).otherwise(text).name.keep()
+
+
+def _before_excel(column: pl.Series) -> bool:
+    return column.dtype in (pl.Date, pl.Datetime) and (column.dt.year() < 1900).any()

@@ -1,0 +1,78 @@
+"""SQL as analysts write it: what may run on a read-only source, and how binds are found in it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import sqlalchemy as sa
+
+from workbench.errors import QueryError
+
+Statement = str | sa.SelectBase
+
+
+def compiled(
+    statement: Statement, binds: dict[str, Any], dialect: sa.Dialect
+) -> tuple[str, dict[str, Any]]:
+    """Give the SQL of one SELECT in the driver's own form, and the values of its binds by name.
+
+    Raises QueryError for a text that is no single SELECT, and for binds without a value or use.
+    """
+    clause = statement if not isinstance(statement, str) else text_clause(single_select(statement))
+    if unknown := set(binds) - set(clause.compile(dialect=dialect).params):
+        raise QueryError(
+            f"The statement has no bind named {sorted(unknown)[0]!r}.", "It is written :name."
+        )
+    result = clause.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+    try:
+        values = result.construct_params(binds, escape_names=True)
+    except sa.exc.StatementError:
+        values = None
+    if values is None:
+        missing = sorted(set(result.params) - set(binds))
+        raise QueryError(f"The statement needs a value for :{missing[0]}.", "Pass it by name.")
+    for bind, name in result.bind_names.items():
+        processor = bind.type.dialect_impl(dialect).bind_processor(dialect)
+        if processor and name in values and values[name] is not None:
+            values[name] = processor(values[name])
+    return str(result), dict(values)
+
+
+def text_clause(statement: str) -> sa.TextClause:
+    """Make a clause of a text; a colon inside a string, a name or a comment is no bind."""
+    pairs = zip(statement, _masked(statement), strict=True)
+    return sa.text("".join(r"\:" if c == ":" != m else c for c, m in pairs))
+
+
+def single_select(statement: str) -> str:
+    """Return the text without what trails it; raises QueryError unless it is one SELECT or WITH.
+
+    A guard against accidents: the grant of the account is what protects.
+    """
+    masked = _masked(statement)
+    text = statement[: len(masked.rstrip().rstrip("; \t\r\n"))]
+    masked = masked[: len(text)]
+    if not re.match(r"[\s(]*(select|with)\b", masked, flags=re.IGNORECASE):
+        raise QueryError(
+            "Only SELECT and WITH statements can be read.",
+            "What changes data goes through execute_many() or engine, on a source with "
+            "read_only = false.",
+        )
+    if ";" in masked:
+        raise QueryError("The text holds more than one statement; a single SELECT is expected.")
+    return text
+
+
+def _masked(statement: str) -> str:
+    """Blank out comments, and the inside of strings and quoted names, keeping every position."""
+    pattern = (
+        r"(?<![\w$])\$(\w*)\$.*?\$\1\$|\b[eE]'(?:[^'\\]|\\.|'')*'"
+        r"|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/"
+    )
+    return re.sub(
+        pattern,
+        lambda found: (" " if found[0][:2] in ("--", "/*") else "x") * len(found[0]),
+        statement,
+        flags=re.DOTALL,
+    )
