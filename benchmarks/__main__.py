@@ -1,7 +1,7 @@
-"""Run every benchmark, or those named: `python -m benchmarks [first_report plan start index]`."""
+"""Run every benchmark, or those named: `python -m benchmarks [first_report plan start index read extract]`."""
 
 import sys
 from importlib import import_module
 
-for name in sys.argv[1:] or ("first_report", "plan", "start", "index"):
+for name in sys.argv[1:] or ("first_report", "plan", "start", "index", "read", "extract"):
     print(import_module(f"benchmarks.{name}").measure(), flush=True)

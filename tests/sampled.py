@@ -12,8 +12,9 @@ import pytest
 import standin
 from standin import Oracle
 
-# In CREATE TABLE the Mirror takes a column named "DATE" for its type and calls it "ora_date".
-_KEEP_DATE = """
+# In CREATE TABLE the Mirror takes a column named "DATE" for its type and calls it "ora_date", and
+# orafce's NLSSORT takes NLS_SORT=BINARY for the name of a collation of PostgreSQL's.
+_LIKE_ORACLE = """
 DO $do$ BEGIN
   PERFORM pg_advisory_xact_lock(17);
   IF EXISTS (SELECT FROM pg_event_trigger WHERE evtname = 'keep_date') THEN RETURN; END IF;
@@ -27,6 +28,8 @@ DO $do$ BEGIN
   END $$;
   CREATE EVENT TRIGGER keep_date ON ddl_command_end WHEN TAG IN ('CREATE TABLE')
     EXECUTE FUNCTION public.keep_date();
+  CREATE OR REPLACE FUNCTION oracle.nlssort(text, text) RETURNS bytea LANGUAGE sql IMMUTABLE
+    AS $$ SELECT convert_to($1, 'UTF8') $$;
 END $do$
 """
 
@@ -38,7 +41,7 @@ def owner(oracle: Oracle, folder: Path, name: str) -> Iterator[Oracle]:
         yield oracle
         return
     with psycopg.connect(oracle.postgresql, autocommit=True) as under:
-        under.execute(_KEEP_DATE)
+        under.execute(_LIKE_ORACLE)
     users = {name: standin.PASSWORD}
     with standin.mirror(oracle.postgresql, folder / f"{name}.log", users) as at:
         yield dataclasses.replace(oracle, dsn=at.dsn, port=at.port, username=name.upper())

@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 import standin
+from certificates import certificates
 from conftest import Command
 from moto.server import ThreadedMotoServer
 from network import SERVICE_UNKNOWN, FaultyNetwork
@@ -277,6 +278,22 @@ def test_a_session_killed_in_the_pool_is_replaced(
     assert network.connections == 2
 
 
+def test_a_session_killed_by_its_administrator_is_replaced(
+    oracle_source: Source, oracle: Oracle
+) -> None:
+    oracle_source()
+    with connect("oracle") as db:
+        before = db.health().session
+        with db.engine.connect() as held:
+            driver = held.connection.driver_connection
+            assert driver is not None
+            session = f"{driver.session_id},{driver.serial_num}"
+        who = {"user": oracle.username, "password": oracle.password, "dsn": oracle.dsn}
+        with oracledb.connect(**who) as other:
+            other.cursor().execute(f"ALTER SYSTEM KILL SESSION '{session}' IMMEDIATE")
+        assert db.health().session != before
+
+
 def test_a_pool_that_is_exhausted_says_so(oracle_source: Source) -> None:
     oracle_source("pool.maximum = 2", "pool.timeout = 0.2")
     with connect("oracle") as db:
@@ -425,6 +442,27 @@ def test_a_database_is_found_however_it_is_named(
     )
     with connect("oracle") as db:
         assert db.health().server == "Oracle"
+
+
+def test_tls_trusts_the_wallet_alone(
+    oracle: Oracle, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if oracle.real:
+        pytest.skip("a server with a certificate of the test's own is wanted")
+    wallet, certificate, key = certificates(tmp_path)
+    tls = ["--tls-cert", str(certificate), "--tls-key", str(key)]
+    users = {"ANN": standin.PASSWORD}
+    monkeypatch.setenv("ORA_USERNAME", "ann")
+    monkeypatch.setenv("ORA_PASSWORD", standin.PASSWORD)
+    with standin.mirror(oracle.postgresql, tmp_path / "log", users, tls) as at:
+        text = f'dsn = "tcps://127.0.0.1:{at.port}/XE"\ncredentials = "env:ORA"\nretry_for = 0'
+        path = project / "workbench.toml"
+        path.write_text(f'[sources.oracle]\n{text}\nwallet_location = "{wallet}"\n')
+        connect("oracle").close()
+        path.write_text(f"[sources.oracle]\n{text}\n")
+        with pytest.raises(ConnectionFailed, match="certificate") as caught:
+            connect("oracle")
+        assert "wallet" in str(caught.value.hint)
 
 
 def test_thick_mode_without_a_client_says_what_is_missing(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import html.parser
-from decimal import Decimal
+from decimal import Context, Decimal
 from pathlib import Path
 
 import openpyxl
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from workbench import save, table
+from workbench.cells import plain
 from workbench.errors import DataError, UsageError
 
 FRAME = pl.DataFrame(
@@ -126,6 +129,16 @@ def test_what_excel_would_lose_is_refused(project: Path) -> None:
     with pytest.raises(DataError, match="Excel"):
         save(pl.DataFrame({"a": ["x" * 32_768]}), "x", formats=["xlsx"])
     assert not list((project / "data").iterdir())
+
+
+@given(st.integers(-(10**30), 10**30), st.integers(0, 8))
+def test_a_number_is_written_in_full_and_without_needless_zeros(digits: int, scale: int) -> None:
+    number = Decimal(digits).scaleb(-scale, Context(prec=60))
+    text = plain(pl.Series([number], dtype=pl.Decimal(38, scale)))[0]
+    assert Decimal(text) == number
+    assert "." not in text or text[-1] != "0"
+    whole = digits % 10**18
+    assert plain(pl.Series([whole]))[0] == str(whole)
 
 
 def test_excel_takes_a_text_for_a_text(project: Path) -> None:

@@ -27,7 +27,7 @@ def is_long(column: pl.Series) -> bool:
 def plain(column: pl.Series) -> pl.Series:
     """Write decimals in full, without trailing zeros."""
     text = column.cast(pl.String)
-    if isinstance(column.dtype, pl.Decimal) and not column.dtype.scale:
+    if not isinstance(column.dtype, pl.Decimal) or not column.dtype.scale:
         return text
     return text.str.strip_chars_end("0").str.strip_suffix(".")
 

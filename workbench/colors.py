@@ -28,7 +28,7 @@ FEED = (
 )  # fmt: skip
 COVERAGE = ("COV_PRICE", "PERCENT_DIFF", "PRICE_DIFF", "DIFF_STATUS")
 ADDED = ("COLOR_POSITION", "IS_PARENT", "PARENT_MESSAGE_ID", "CHILDREN_COUNT")
-INTERNAL = ("CUSIP_CHANGED", "COPIES", "QUOTE_POSITION")
+INTERNAL = ("CUSIP_CHANGED", "COPIES", "QUOTE_POSITION", "CUSIP_POSITION")
 NEEDED = (("MESSAGE_ID",), ("CUSIP",), ("PX",), ("RANK", "BIAS"), ("DATE_1", "DATE"))
 
 RANK_OF_BIAS: Mapping[str, int] = {
@@ -120,7 +120,8 @@ def ranked(
     names = match_columns(list(feed.c.keys()), place)
     colors = _colors(feed, names, sector)
     tail = _total_order(colors)
-    copies: ColumnElement[Any] = _number(1)
+    one = _number(1)
+    copies: ColumnElement[Any] = one
     kept: FromClause = colors
     if deduplicate:
         quote = [colors.c[name] for name in quote_columns(feed, place)]
@@ -129,7 +130,7 @@ def ranked(
             sa.func.row_number().over(partition_by=quote, order_by=tail).label("QUOTE_POSITION"),
             sa.func.count().over(partition_by=quote).label("COPIES"),
         ).cte("quotes")
-        first = _number(1) == numbered.c.QUOTE_POSITION
+        first = numbered.c.QUOTE_POSITION == one
         kept = sa.select(numbered).where(first).cte("kept_quotes")
         copies = kept.c.COPIES
         tail = _total_order(kept)
@@ -139,7 +140,8 @@ def ranked(
     placed = sa.select(
         *(kept.c[column.name] for column in colors.c),
         copies.label("COPIES"),
-        position.label("COLOR_POSITION"),
+        # Not COLOR_POSITION, which is null without a CUSIP: ORDER BY could mean either.
+        position.label("CUSIP_POSITION"),
     ).cte("placed_colors")
     return _families(placed)
 
@@ -157,25 +159,26 @@ def quote_columns(feed: FromClause, place: str = "The input") -> list[str]:
 
 
 def _families(placed: FromClause) -> Select[Any]:
-    first = _number(1) == placed.c.COLOR_POSITION
+    one, zero = _number(1), _number(0)
+    first = placed.c.CUSIP_POSITION == one
     has_cusip = placed.c.CUSIP.is_not(None)
     parent = sa.func.max(sa.case((first, placed.c.MESSAGE_ID))).over(partition_by=placed.c.CUSIP)
     parent_id = sa.case((sa.and_(has_cusip, sa.not_(first)), parent))
-    children = sa.func.count().over(partition_by=placed.c.CUSIP) - _number(1)
-    own = [c for c in placed.c if c.name not in ("COPIES", "COLOR_POSITION", "CUSIP_CHANGED")]
+    children = sa.func.count().over(partition_by=placed.c.CUSIP) - one
+    own = [column for column in placed.c if column.name not in INTERNAL]
 
     def whole(value: ColumnElement[Any], name: str) -> ColumnElement[Any]:
         return sa.cast(value, sa.BigInteger).label(name)
 
     return sa.select(
         *own,
-        whole(sa.case((has_cusip, placed.c.COLOR_POSITION)), "COLOR_POSITION"),
-        whole(sa.case((sa.and_(has_cusip, first), _number(1)), else_=_number(0)), "IS_PARENT"),
+        whole(sa.case((has_cusip, placed.c.CUSIP_POSITION)), "COLOR_POSITION"),
+        whole(sa.case((sa.and_(has_cusip, first), one), else_=zero), "IS_PARENT"),
         sa.cast(parent_id, placed.c.MESSAGE_ID.type).label("PARENT_MESSAGE_ID"),
-        whole(sa.case((sa.and_(has_cusip, first), children), else_=_number(0)), "CHILDREN_COUNT"),
+        whole(sa.case((sa.and_(has_cusip, first), children), else_=zero), "CHILDREN_COUNT"),
         whole(placed.c.CUSIP_CHANGED, "CUSIP_CHANGED"),
         whole(placed.c.COPIES, "COPIES"),
-    ).order_by(BinaryText(placed.c.CUSIP).asc().nulls_last(), placed.c.COLOR_POSITION)
+    ).order_by(BinaryText(placed.c.CUSIP).asc().nulls_last(), placed.c.CUSIP_POSITION)
 
 
 def _colors(feed: FromClause, names: Mapping[str, str], sector: str | None) -> sa.CTE:

@@ -152,15 +152,19 @@ class Database:
             timeout = self.source.call_timeout
             yield from self._dialect.batches(driver, text, values, numbers, timeout)
 
-        for frame in self._stream("The statement", frames):
-            rows += frame.height
-            yield frame
-        self._statements += 1
-        self._rows += rows
-        run = os.environ.get("WORKBENCH_RUN_ID", "-")
-        elapsed = time.perf_counter() - started
-        log.info("%s: %d rows in %.3f s, run %s", self.name, rows, elapsed, run)
-        log.debug("%s: %s", self.name, text)
+        ended = "stopped"
+        try:
+            for frame in self._stream("The statement", frames):
+                rows += frame.height
+                yield frame
+            ended = "read"
+        finally:
+            self._statements += 1
+            self._rows += rows
+            run = os.environ.get("WORKBENCH_RUN_ID", "-")
+            elapsed = time.perf_counter() - started
+            log.info("%s: %d rows %s in %.3f s, run %s", self.name, rows, ended, elapsed, run)
+            log.debug("%s: %s", self.name, text)
 
     def describe(self, statement: str) -> sa.Subquery:
         """Make a SELECT text usable as a typed subquery, without reading a row of it."""
@@ -268,7 +272,7 @@ class Database:
         connection = None
         try:
             connection = self.engine.connect()
-        except (exc.SQLAlchemyError, driver_error, ValueError) as error:
+        except (exc.SQLAlchemyError, driver_error, OSError, ValueError) as error:
             failure = self._unreachable(error)
         if connection is not None:
             try:

@@ -135,7 +135,7 @@ def examine_machine() -> list[Check]:
         embedded.connection_url()
         return True, f"PostgreSQL {embedded.MAJOR} runs"
 
-    refusal = kernels._refusal()
+    refusal = kernels.unavailable()
     return [
         _look("python", lambda: (True, f"{platform.python_version()} on {sys.platform}")),
         _look("sample data", sample_data),

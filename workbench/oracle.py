@@ -61,8 +61,9 @@ EXPRESSIONS = {
     "DB_TYPE_TIMESTAMP_LTZ": "SYS_EXTRACT_UTC({0})",
     "DB_TYPE_TIMESTAMP_TZ": "SYS_EXTRACT_UTC({0})",
     # Microseconds; Arrow's own interval cannot be asked for.
-    "DB_TYPE_INTERVAL_DS": "EXTRACT(DAY FROM {0}) * 86400000000 + EXTRACT(HOUR FROM {0}) * 3600000000"
-    " + EXTRACT(MINUTE FROM {0}) * 60000000 + EXTRACT(SECOND FROM {0}) * 1000000",
+    "DB_TYPE_INTERVAL_DS": "EXTRACT(DAY FROM {0}) * 86400000000"
+    " + EXTRACT(HOUR FROM {0}) * 3600000000 + EXTRACT(MINUTE FROM {0}) * 60000000"
+    " + EXTRACT(SECOND FROM {0}) * 1000000",
     "DB_TYPE_JSON": "JSON_SERIALIZE({0} RETURNING CLOB)",
     "DB_TYPE_ROWID": "ROWIDTOCHAR({0})",
 }
@@ -150,12 +151,19 @@ def driver(connection: Any) -> str:
     return f"oracledb {oracledb.__version__}, {'thin' if connection.thin else 'thick'} mode"
 
 
-def describe(connection: Any, statement: str, _binds: Mapping[str, Any]) -> list[ResultColumn]:
-    """Describe what a SELECT would return, without executing it."""
+def describe(connection: Any, statement: str, binds: Mapping[str, Any]) -> list[ResultColumn]:
+    """Describe what a SELECT would return, without reading a row of it."""
     with connection.cursor() as cursor:
         # SQLAlchemy has LOBs converted on their way; here they are told as what they are.
         cursor.outputtypehandler = lambda _cursor, _column: None
-        cursor.parse(statement)
+        # Not the text that is fetched: the stand-in mixes their LOBs up.
+        text = f"{statement}\n/* described */"
+        if binds:
+            # Parsed alone, an expression over a bind would be taken for text.
+            cursor.prefetchrows = 0
+            cursor.execute(text, dict(binds))
+        else:
+            cursor.parse(text)
         return columns(cursor.description or ())
 
 
@@ -172,6 +180,9 @@ def batches(
     Empty text is NULL in Oracle. Fractions of a second are read to the microsecond. Raises
     DataError for a number that does not fit its column, the driver's errors otherwise.
     """
+    if binds:
+        # The driver knows the columns' types by the text, also when binds of other types follow.
+        statement += f"\n/* {' '.join(type(value).__name__ for value in binds.values())} */"
     described = dtypes.checked(describe(connection, statement, binds), numbers)
     yield dtypes.empty(described)
     text = _selected(statement, described)
@@ -191,8 +202,8 @@ def batches(
     tests = ", ".join(f"MAX(CASE WHEN {_misfits(column)} THEN 1 END)" for column in suspects)
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {tests} FROM ({statement}\n) q", dict(binds))  # noqa: S608
-        found = dict(zip(cursor.fetchone(), suspects, strict=True))
-    raise dtypes.misfit(found.get(1, suspects[0]))
+        found = cursor.fetchone()
+    raise dtypes.misfit(suspects[found.index(1) if 1 in found else 0])
 
 
 def _thick_mode(source: Source) -> None:
@@ -255,9 +266,7 @@ def _selected(statement: str, described: Sequence[ResultColumn]) -> str:
             expressions.append(EXPRESSIONS.get(column.kind, "{0}").format(name))
     names = [_quoted(column.name) for column in described]
     if expressions == names:
-        # Not the very text that was described: the driver, which remembers texts, would then ask
-        # for LOBs in a way that the stand-in does not understand.
-        return f"{statement}\n"
+        return statement
     if odd := [c.name for c in described if '"' in c.name or len(c.name.encode()) > MAX_NAME]:
         raise DataError(f"The column {odd[0]!r} has no name.", "Give it one in the statement: AS.")
     listed = ", ".join(

@@ -20,23 +20,24 @@ def compiled(
     Raises QueryError for a text that is no single SELECT, and for binds without a value or use.
     """
     clause = statement if not isinstance(statement, str) else text_clause(single_select(statement))
-    if unknown := set(binds) - set(clause.compile(dialect=dialect).params):
-        raise QueryError(
-            f"The statement has no bind named {sorted(unknown)[0]!r}.", "It is written :name."
-        )
-    result = clause.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
-    try:
-        values = result.construct_params(binds, escape_names=True)
-    except sa.exc.StatementError:
-        values = None
-    if values is None:
-        missing = sorted(set(result.params) - set(binds))
+    result = clause.compile(dialect=dialect)
+    known = {name: bind for bind, name in result.bind_names.items()}
+    if unknown := sorted(set(binds) - set(known)):
+        raise QueryError(f"The statement has no bind named {unknown[0]!r}.", "It is written :name.")
+    if missing := sorted(name for name in set(known) - set(binds) if known[name].required):
         raise QueryError(f"The statement needs a value for :{missing[0]}.", "Pass it by name.")
-    for bind, name in result.bind_names.items():
-        processor = bind.type.dialect_impl(dialect).bind_processor(dialect)
-        if processor and name in values and values[name] is not None:
-            values[name] = processor(values[name])
-    return str(result), dict(values)
+    # An IN becomes as many binds as it has values; a reserved word is quoted.
+    state = result.construct_expanded_state(binds)
+    processors = {
+        result.escaped_bind_names.get(name, name): bind.type.dialect_impl(dialect).bind_processor(
+            dialect
+        )
+        for name, bind in known.items()
+    } | dict(state.processors)
+    return state.statement, {
+        name: process(value) if value is not None and (process := processors.get(name)) else value
+        for name, value in state.parameters.items()
+    }
 
 
 def text_clause(statement: str) -> sa.TextClause:
@@ -68,6 +69,7 @@ def _masked(statement: str) -> str:
     """Blank out comments, and the inside of strings and quoted names, keeping every position."""
     pattern = (
         r"(?<![\w$])\$(\w*)\$.*?\$\1\$|\b[eE]'(?:[^'\\]|\\.|'')*'"
+        r"|\b[nN]?[qQ]'(?:\[.*?\]|\{.*?\}|\(.*?\)|<.*?>|([^\s\[{(<]).*?\2)'"
         r"|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/"
     )
     return re.sub(

@@ -177,7 +177,7 @@ def warm(modules: Iterable[str] | None = None) -> None:
     """
     global _server
     with _lock:
-        if _server is None and not _refusal():
+        if _server is None and not unavailable():
             wanted = PRELOAD if modules is None else modules
             with suppress(OSError):  # no memory, no processes: said when a kernel is started
                 _server = _Server(name for name in wanted if name not in _LEFT_OUT)
@@ -195,7 +195,7 @@ def warm_as_set(modules: Iterable[str] | None) -> None:
         os.environ[SWITCH] = "false"  # else the kernelspec itself would ask for warm kernels
 
 
-def _refusal() -> str:
+def unavailable() -> str:
     """Say why no kernel of this process can be forked, if so."""
     if os.environ.get(SWITCH, "").strip().lower() in {"false", "f", "0", "no", "n", "off"}:
         return f"{SWITCH} is off"
@@ -223,7 +223,7 @@ class WarmProvisioner(LocalProvisioner):
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Fork the kernel; `kwargs` mean what they mean to subprocess.Popen."""
-        refusal = _refusal()
+        refusal = unavailable()
         try:
             process = None if refusal else _fork(cmd, kwargs)
         except (OSError, ValueError) as error:
