@@ -255,3 +255,33 @@ def test_a_database_of_another_kind_is_refused(project: Path) -> None:
     settings_of(project, 'url = "sqlite:///x.db"')
     with pytest.raises(ConnectionFailed, match="sqlite databases are not supported"):
         connect("other")
+
+
+def test_each_statement_is_logged_and_its_text_only_for_those_who_ask(
+    project: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKBENCH_RUN_ID", "20260109T103000Z-abcd")
+    with connect("demo") as db:
+        with caplog.at_level("INFO", "workbench"):
+            db.read("SELECT :private AS it FROM generate_series(1, 3)", private="a-private-value")
+            with pytest.raises(QueryError):
+                db.read("SELECT nothing_such")
+        assert "demo: 3 rows read in " in caplog.text
+        assert "run 20260109T103000Z-abcd" in caplog.text
+        assert "demo: 0 rows stopped in " in caplog.text
+        assert "SELECT" not in caplog.text
+        with caplog.at_level("DEBUG", "workbench"):
+            db.read("SELECT :private AS it", private="a-private-value")
+        assert "SELECT" in caplog.text
+        assert "a-private-value" not in caplog.text
+        health = db.health()
+    assert (health.statements, health.rows) == (3, 4)
+    assert (health.pool.open, health.pool.in_use, health.pool.maximum) == (1, 1, 5)
+
+
+def test_what_is_closed_early_gives_its_connection_back(db) -> None:
+    frames = db.batches("SELECT n FROM generate_series(1, 1000000) n", rows=10)
+    assert next(frames)["n"].to_list() == list(range(1, 11))
+    assert db.health().pool.in_use == 2
+    frames.close()
+    assert db.health().pool.in_use == 1

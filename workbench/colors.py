@@ -7,7 +7,7 @@ CUSIP the best ranked, then latest, then highest priced one is the *parent*, the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -126,19 +126,19 @@ def ranked(
     if deduplicate:
         quote = [colors.c[name] for name in quote_columns(feed, place)]
         numbered = sa.select(
-            *colors.c,
+            *_named(colors.c),
             sa.func.row_number().over(partition_by=quote, order_by=tail).label("QUOTE_POSITION"),
             sa.func.count().over(partition_by=quote).label("COPIES"),
         ).cte("quotes")
-        first = numbered.c.QUOTE_POSITION == one
-        kept = sa.select(numbered).where(first).cte("kept_quotes")
+        first = numbered.c["QUOTE_POSITION"] == one
+        kept = sa.select(*_named(numbered.c)).where(first).cte("kept_quotes")
         copies = kept.c.COPIES
         tail = _total_order(kept)
     position = sa.func.row_number().over(
         partition_by=kept.c.CUSIP, order_by=[*_desk_order(kept, keys), *tail]
     )
     placed = sa.select(
-        *(kept.c[column.name] for column in colors.c),
+        *_named(kept.c[column.name] for column in colors.c),
         copies.label("COPIES"),
         # Not COLOR_POSITION, which is null without a CUSIP: ORDER BY could mean either.
         position.label("CUSIP_POSITION"),
@@ -160,12 +160,12 @@ def quote_columns(feed: FromClause, place: str = "The input") -> list[str]:
 
 def _families(placed: FromClause) -> Select[Any]:
     one, zero = _number(1), _number(0)
-    first = placed.c.CUSIP_POSITION == one
+    first = placed.c["CUSIP_POSITION"] == one
     has_cusip = placed.c.CUSIP.is_not(None)
     parent = sa.func.max(sa.case((first, placed.c.MESSAGE_ID))).over(partition_by=placed.c.CUSIP)
     parent_id = sa.case((sa.and_(has_cusip, sa.not_(first)), parent))
     children = sa.func.count().over(partition_by=placed.c.CUSIP) - one
-    own = [column for column in placed.c if column.name not in INTERNAL]
+    own = _named(column for column in placed.c if column.name not in INTERNAL)
 
     def whole(value: ColumnElement[Any], name: str) -> ColumnElement[Any]:
         return sa.cast(value, sa.BigInteger).label(name)
@@ -218,13 +218,18 @@ def _colors(feed: FromClause, names: Mapping[str, str], sector: str | None) -> s
     return statement.cte("colors_read")
 
 
+def _named(columns: Iterable[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
+    # By labels of their own, which SQLAlchemy does not shorten: a name may be as long as it gets.
+    return [column.label(column.name) for column in columns]
+
+
 def _no_blank(text: ColumnElement[Any]) -> ColumnElement[Any]:
     return sa.func.nullif(text, "", type_=sa.String())
 
 
 def _number(value: int) -> ColumnElement[int]:
-    # Written out: while Oracle describes a statement it takes every bind for text, and text and
-    # numbers in one CASE or COALESCE are ORA-00932.
+    # Written out: where Oracle parses or explains a statement by itself it takes each bind for
+    # text, and text and numbers in one CASE or COALESCE are ORA-00932.
     return sa.literal_column(str(value), sa.Integer)
 
 

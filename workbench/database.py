@@ -178,7 +178,11 @@ class Database:
             return dtypes.checked(self._dialect.describe(driver, compiled_text, {}), "exact")
 
         described = self._attempt("The statement", columns)
-        typed = [sa.column(entry.name, dtypes.sql_type(entry)) for entry in described]
+        dialect = self.engine.dialect
+        named: Callable[[str], str] = (
+            dialect.normalize_name if dialect.requires_name_normalize else str
+        )
+        typed = [sa.column(named(entry.name), dtypes.sql_type(entry)) for entry in described]
         return sa.text(f"{text}\n").columns(*typed).subquery("statement")
 
     def execute_many(

@@ -109,19 +109,14 @@ def empty(columns: Sequence[ResultColumn]) -> pl.DataFrame:
 
 def of_size(frames: Iterator[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
     """Cut frames into others of exactly `rows` rows; the last may be shorter, one there is."""
-    first = next(frames)
-    waiting = [first]
-    height = first.height
+    rest = next(frames)
+    whole = False
     for frame in frames:
-        waiting.append(frame)
-        height += frame.height
-        while height >= rows:
-            whole = pl.concat(waiting)
-            yield whole.head(rows)
-            waiting = [whole.slice(rows)]
-            height -= rows
-    rest = pl.concat(waiting)
-    if rest.height or first.is_empty():
+        rest = pl.concat([rest, frame])
+        while rest.height >= rows:
+            yield rest.head(rows)
+            rest, whole = rest.slice(rows), True
+    if rest.height or not whole:
         yield rest
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import glob
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def from_database(database: Database, name: str) -> Input:
         path = existing_file(Path(name).expanduser())
         relation: FromClause = database.describe(read_text(path))
     else:
-        if Path(name).is_dir() and "." not in name and not database.source.schema_:
+        if os.path.isdir(name) and "." not in name and not database.source.schema_:  # noqa: PTH112
             raise DataError(f"{name} is a directory; a single file or a table is expected.")
         relation = database.table(name)
     label = f"{name} of source {database.name}"
@@ -101,9 +102,9 @@ def from_frame(data: Any, label: str = "the data frame") -> Input:
 
 def looks_like_a_file(name: str) -> bool:
     """Tell a file's name from a table's: by its suffix, a separator, or being there."""
-    path = Path(name).expanduser()
-    named_so = path.suffix.lower() in FILE_SUFFIXES or "/" in name or "\\" in name
-    return named_so or path.is_file() or name in (".", "..")
+    named_so = Path(name).suffix.lower() in FILE_SUFFIXES or "/" in name or "\\" in name
+    # Not Path's own, which raises an error for a name longer than a file's can be.
+    return named_so or os.path.isfile(name) or name in (".", "..")  # noqa: PTH113
 
 
 def existing_file(path: Path) -> Path:

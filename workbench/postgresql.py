@@ -274,14 +274,18 @@ def _await(wire: Any, seconds: float) -> None:
 def _stop(connection: Any) -> None:
     """Cancel what the server does and read away what it still sends, or else close the socket."""
     from psycopg import Error
+    from psycopg.pq import ExecStatus
 
     wire, deadline = connection.pgconn, time.monotonic() + GRACE
     try:
         connection.cancel_safe(timeout=GRACE)
-        with suppress(Error):  # where no COPY has begun
-            while (length := wire.get_copy_data(1)[0]) >= 0:
-                if not length:
-                    _await(wire, deadline - time.monotonic())
-        _result(wire, deadline - time.monotonic())
+        copying = True
+        while copying:
+            with suppress(Error):  # no COPY has begun yet
+                while (length := wire.get_copy_data(1)[0]) >= 0:
+                    if not length:
+                        _await(wire, deadline - time.monotonic())
+            result = _result(wire, deadline - time.monotonic())
+            copying = result is not None and result.status == ExecStatus.COPY_OUT
     except Error:
         connection.close()

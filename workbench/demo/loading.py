@@ -1,8 +1,4 @@
-"""The sample schemas in a source of the user's own, PostgreSQL or Oracle, so that all can be tried.
-
-PostgreSQL gets a schema for each sample. On Oracle, where a schema is a user, all the tables go
-into the one that the source names, or else into the login's own.
-"""
+"""The sample schemas in a source of the user's own, so that every notebook can be tried there."""
 
 from __future__ import annotations
 
@@ -10,13 +6,7 @@ import logging
 import sys
 
 import sqlalchemy as sa
-from sqlalchemy.schema import (
-    CreateSchema,
-    CreateTable,
-    DropSchema,
-    SetColumnComment,
-    SetTableComment,
-)
+from sqlalchemy import schema as ddl
 from sqlalchemy.sql import quoted_name
 
 from workbench.database import Database, connect
@@ -24,30 +14,32 @@ from workbench.demo import DEFAULT_ROWS, SCHEMAS
 from workbench.errors import DataError, QueryError, WorkbenchError
 
 log = logging.getLogger(__name__)
+Tables = dict[tuple[str, str], sa.Table]  # by sample and name
 
 
 def load_into(source: str, rows: int = DEFAULT_ROWS, *, progress: bool = False) -> dict[str, int]:
     """Load all sample schemas into a source; return the rows of each `schema.table`.
 
-    `rows` is the number of colors; with `progress` a terminal shows how far it is. Raises
-    QueryError where the source is read-only or refuses, DataError where a schema holds anything
-    already. What fails leaves nothing behind: the tables this call made are dropped again.
+    `rows` is the number of colors. PostgreSQL gets a schema for each sample; on Oracle, where a
+    schema is a user, all tables go into the one that the source names, or the login's own. Raises
+    QueryError where the source is read-only or refuses, DataError where a schema holds anything.
+    What fails leaves nothing behind: tables made are dropped again, since on Oracle DDL commits.
     """
     from rich.console import Console
     from rich.progress import Progress
 
-    counts: dict[str, int] = {}
     silent = not (progress and sys.stderr.isatty())
     bars = Progress(console=Console(stderr=True), transient=True, disable=silent)
+    counts: dict[str, int] = {}
+    made: list[sa.Table] = []
     with connect(source) as db, bars:
         if db.source.read_only:
             raise QueryError(
-                f"Source {source!r} is read-only, so that nothing can be loaded into it.",
-                "Set read_only = false for it in workbench.toml, if it is meant to be written to.",
+                f"Source {source!r} is read-only; nothing can be loaded into it.",
+                "Set read_only = false for the source if it is meant to be written to.",
             )
-        targets, missing = db._attempt("The look at the schemas", lambda c: _targets(db, c))
+        targets, missing = db._attempt("The look at its schemas", lambda c: _targets(db, c))
         tables = _tables(db.engine.dialect, targets)
-        made: list[sa.Table] = []
         try:
             db._attempt("CREATE TABLE", lambda c: _make(c, missing, tables, made))
             for sample, generator in SCHEMAS.items():
@@ -65,36 +57,32 @@ def load_into(source: str, rows: int = DEFAULT_ROWS, *, progress: bool = False) 
 
 
 def _targets(db: Database, connection: sa.Connection) -> tuple[dict[str, str], list[str]]:
-    """Say where each sample goes, and which of these schemas are to be made."""
+    """Say where each sample goes, and which of these schemas are missing."""
     inspector = sa.inspect(connection)
     known = inspector.get_schema_names()
+    targets = {sample: sample for sample in SCHEMAS}
     if db.engine.dialect.name == "oracle":
         named = db.source.schema_ or inspector.default_schema_name or ""
-        own = next((name for name in known if name.lower() == named.lower()), None)
-        if own is None:
+        own = [name for name in known if name.lower() == named.lower()]
+        if not own:
             raise DataError(f"Source {db.name!r} has no schema {named!r}.")
-        targets = dict.fromkeys(SCHEMAS, own)
-    else:
-        targets = {sample: sample for sample in SCHEMAS}
-    for schema in dict.fromkeys(targets.values()):
-        held = sorted(
-            {
-                *inspector.get_table_names(schema=schema),
-                *inspector.get_view_names(schema=schema),
-                *inspector.get_materialized_view_names(schema=schema),
-            }
-        )
+        targets = dict.fromkeys(SCHEMAS, own[0])
+    for schema in sorted({*targets.values()} & {*known}):
+        held = {
+            *inspector.get_table_names(schema),
+            *inspector.get_view_names(schema),
+            *inspector.get_materialized_view_names(schema),
+        }
         if held:
+            some = ", ".join(sorted(held)[:5]) + (", and more" if len(held) > 5 else "")
             raise DataError(
-                f"Schema {schema!r} of source {db.name!r} is not empty: it holds "
-                f"{', '.join(held[:5])}{f' and {len(held) - 5} more' if held[5:] else ''}.",
-                "Drop them if they are not needed, or load into another source.",
+                f"Schema {schema!r} of source {db.name!r} is not empty: it holds {some}.",
+                "Load into another schema or source, or drop them if nobody needs them.",
             )
-    return targets, [] if db.engine.dialect.name == "oracle" else sorted({*targets} - {*known})
+    return targets, sorted({*targets.values()} - {*known})
 
 
-def _tables(dialect: sa.Dialect, targets: dict[str, str]) -> dict[tuple[str, str], sa.Table]:
-    """Translate the samples' tables, by sample and name, into their schemas there."""
+def _tables(dialect: sa.Dialect, targets: dict[str, str]) -> Tables:
     metadata = sa.MetaData()
     tables = {
         (sample, table.name): table.to_metadata(metadata, schema=targets[sample])
@@ -102,8 +90,7 @@ def _tables(dialect: sa.Dialect, targets: dict[str, str]) -> dict[tuple[str, str
         for table in generator.METADATA.sorted_tables
     }
     if dialect.requires_name_normalize:
-        # A reserved word (DATE) has to be quoted, and then its case counts: upper, like that of
-        # all other names there.
+        # A reserved word (DATE) needs quotes, and with quotes the upper case of all names there.
         reserved = dialect.identifier_preparer.reserved_words
         for table in tables.values():
             for item in (table, *table.columns):
@@ -113,23 +100,19 @@ def _tables(dialect: sa.Dialect, targets: dict[str, str]) -> dict[tuple[str, str
 
 
 def _make(
-    connection: sa.Connection,
-    schemas: list[str],
-    tables: dict[tuple[str, str], sa.Table],
-    made: list[sa.Table],
+    connection: sa.Connection, schemas: list[str], tables: Tables, made: list[sa.Table]
 ) -> None:
     with connection.begin():
         for schema in schemas:
-            connection.execute(CreateSchema(schema))
+            connection.execute(ddl.CreateSchema(schema))
         for table in tables.values():
-            connection.execute(CreateTable(table))
-            # Each by itself, and noted at once: on Oracle what was made stays made.
+            connection.execute(ddl.CreateTable(table))
             made.append(table)
-            connection.execute(SetTableComment(table))
+            connection.execute(ddl.SetTableComment(table))
             for column in table.columns:
-                connection.execute(SetColumnComment(column))
+                connection.execute(ddl.SetColumnComment(column))
             for index in table.indexes:
-                index.create(connection)
+                connection.execute(ddl.CreateIndex(index))
 
 
 def _drop(connection: sa.Connection, schemas: list[str], made: list[sa.Table]) -> None:
@@ -137,4 +120,4 @@ def _drop(connection: sa.Connection, schemas: list[str], made: list[sa.Table]) -
         for table in reversed(made):
             table.drop(connection, checkfirst=True)
         for schema in schemas:
-            connection.execute(DropSchema(schema, if_exists=True))
+            connection.execute(ddl.DropSchema(schema, if_exists=True))
