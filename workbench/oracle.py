@@ -30,7 +30,6 @@ SESSION = "SELECT SYS_CONTEXT('USERENV', 'SID') FROM DUAL"
 EXPIRE_TIME = 2  # minutes
 # A notebook has a few dozen different statements; each one kept open costs the server memory.
 STATEMENT_CACHE = 40
-MAX_NAME = 128  # bytes of an identifier
 # Rows of one round trip: the driver's arraysize and prefetchrows both. Measured on 200,000 rows of
 # ten columns: from 5,000 on no faster, and from 20,000 on it only costs memory (10 MB per 100,000).
 # Below, the delay of the network would count.
@@ -182,6 +181,8 @@ def batches(
     Empty text is NULL in Oracle. Fractions of a second are read to the microsecond. Raises
     DataError for a number that does not fit its column, the driver's errors otherwise.
     """
+    import oracledb
+
     if binds:
         # The driver knows the columns' types by the text, also when binds of other types follow.
         binds = {name: _bindable(connection, value) for name, value in binds.items()}
@@ -197,7 +198,7 @@ def batches(
         ):
             yield _frame(pa.table(part), described)
         return
-    except _driver_error() as error:
+    except oracledb.Error as error:
         code = getattr(error.args[0], "full_code", "") if error.args else ""
         suspects = [column for column in described if _misfits(column)]
         if code not in ("DPY-4042", "DPY-4036", "ORA-01438") or not suspects:
@@ -271,7 +272,7 @@ def _selected(statement: str, described: Sequence[ResultColumn]) -> str:
     names = [_quoted(column.name) for column in described]
     if expressions == names:
         return statement
-    if odd := [c.name for c in described if '"' in c.name or len(c.name.encode()) > MAX_NAME]:
+    if odd := [c.name for c in described if '"' in c.name or len(c.name.encode()) > 128]:
         raise DataError(f"The column {odd[0]!r} has no name.", "Give it one in the statement: AS.")
     listed = ", ".join(
         f"{expression} AS {name.removeprefix('q.')}"
@@ -319,9 +320,3 @@ def _bindable(connection: Any, value: Any) -> Any:
     # In UTC, because the driver sends no offset.
     variable.setvalue(0, value.astimezone(dt.UTC) if value.tzinfo else value)
     return variable
-
-
-def _driver_error() -> type[Exception]:
-    import oracledb
-
-    return oracledb.Error
