@@ -6,6 +6,7 @@ import re
 import select
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -124,9 +125,15 @@ def batches(
         # It limits the statement as a whole, however steadily its rows arrive.
         cursor.execute("SET LOCAL statement_timeout = 0")
     copy = f"COPY ({text}\n) TO STDOUT (FORMAT csv)".encode()
-    with closing(_copied(connection, copy, timeout)) as blocks:
+    # Arrow parses one block without the interpreter's lock while the next one is read.
+    with ThreadPoolExecutor(1) as parser, closing(_copied(connection, copy, timeout)) as blocks:
+        parsed = None
         for block in blocks:
-            yield _frame(block, described)
+            if parsed:
+                yield parsed.result()
+            parsed = parser.submit(_frame, block, described)
+        if parsed:
+            yield parsed.result()
 
 
 def _column(entry: Any) -> ResultColumn:
@@ -176,7 +183,7 @@ def _bound(connection: Any, statement: str, binds: Mapping[str, Any]) -> str:
     return ClientCursor(connection).mogrify(statement.encode(), dict(binds))
 
 
-def _frame(text: bytes, described: Sequence[ResultColumn]) -> pl.DataFrame:
+def _frame(text: bytearray, described: Sequence[ResultColumn]) -> pl.DataFrame:
     from pyarrow import csv
 
     types = {
@@ -185,7 +192,7 @@ def _frame(text: bytes, described: Sequence[ResultColumn]) -> pl.DataFrame:
     }
     try:
         table = csv.read_csv(
-            pa.BufferReader(text),
+            pa.BufferReader(pa.py_buffer(text)),
             csv.ReadOptions(column_names=list(types), block_size=len(text) + 1),
             csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
             csv.ConvertOptions(
@@ -211,7 +218,7 @@ def _frame(text: bytes, described: Sequence[ResultColumn]) -> pl.DataFrame:
     raise dtypes.misfit(described[int(place[1])])
 
 
-def _copied(connection: Any, copy: bytes, timeout: float) -> Generator[bytes]:
+def _copied(connection: Any, copy: bytes, timeout: float) -> Generator[bytearray]:
     """Yield what a COPY sends, in blocks of whole rows; it ends on the server when closed early.
 
     By way of libpq itself: psycopg's own loop takes twice as long, and waits without a limit.
@@ -225,20 +232,22 @@ def _copied(connection: Any, copy: bytes, timeout: float) -> Generator[bytes]:
         wire.send_query(copy)
         result = _result(wire, timeout)
         if result.status == ExecStatus.COPY_OUT:
-            rows: list[memoryview] = []
-            size = 0
-            while (got := wire.get_copy_data(1))[0] >= 0:
-                if not got[0]:
+            # Added up at once: a list of rows would be gone through by the garbage collector.
+            block = bytearray()
+            while True:
+                length, row = wire.get_copy_data(1)
+                if length > 0:
+                    block += row
+                    if len(block) >= BLOCK:
+                        yield block
+                        block = bytearray()
+                elif length == 0:
                     _await(wire, timeout)
-                    continue
-                rows.append(got[1])
-                size += got[0]
-                if size >= BLOCK:
-                    yield b"".join(rows)
-                    rows, size = [], 0
+                else:
+                    break
             result = _result(wire, timeout)
-            if rows:
-                yield b"".join(rows)
+            if block:
+                yield block
         if result.status != ExecStatus.COMMAND_OK:
             raise error_from_result(result)
     finally:
