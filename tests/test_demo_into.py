@@ -167,7 +167,7 @@ def test_reserved_words_are_upper_case_names_on_oracle(user, project, monkeypatc
         with connect("oracle") as db:
             table = db.table("share")
             rows = db.read('SELECT id, "DATE", "LEVEL" FROM "SHARE" ORDER BY "DATE"')
-            assert rows["LEVEL"].to_list() == ["é'\"%"] * 2
+            assert rows["level"].to_list() == ["é'\"%"] * 2
             assert table.c["DATE"].comment == "A reserved word"
             with pytest.raises(DataError, match="is not empty: it holds"):
                 load_into("oracle")

@@ -156,6 +156,8 @@ class Database:
         try:
             for frame in self._stream("The statement", frames):
                 rows += frame.height
+                if self.engine.dialect.requires_name_normalize:
+                    frame.columns = _as_written(statement, frame.columns)
                 yield frame
             ended = "read"
         finally:
@@ -359,6 +361,17 @@ def connect(source: str = "demo") -> Database:
         f"Connected to {source}: {server}{', read only' if settings.read_only else ''}",
     )
     return database
+
+
+def _as_written(statement: Statement, found: list[str]) -> list[str]:
+    """Name columns as the same statement does on PostgreSQL; Oracle answers in upper case."""
+    asked = (
+        {}
+        if isinstance(statement, str)
+        else {column.name.upper(): column.name for column in statement.selected_columns}
+    )
+    names = [asked.get(name, name.lower()) if name.isupper() else name for name in found]
+    return names if len({*names}) == len(names) else found
 
 
 def _match(name: str | None, names: list[str]) -> str | None:

@@ -133,6 +133,9 @@ def login(url: URL, source: Source, found: Credentials | None, label: str) -> An
     connection = oracledb.connect(**{k: v for k, v in options.items() if v is not None})
     # Once and now: set on a connection that has died, it can crash the interpreter.
     connection.call_timeout = max(int(source.call_timeout * 1000), 1)
+    connection.inputtypehandler = _moment
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER SESSION SET TIME_ZONE = '+00:00'")
     connection.module = " ".join(words[:2])[:48]
     if len(words) > 2:
         connection.action = " ".join(words[2:])[:32]
@@ -185,8 +188,7 @@ def batches(
 
     if binds:
         # The driver knows the columns' types by the text, also when binds of other types follow.
-        binds = {name: _bindable(connection, value) for name, value in binds.items()}
-        kinds = (str(getattr(value, "type", type(value))) for value in binds.values())
+        kinds = (f"{type(value).__name__}{_is_fine(value):d}" for value in binds.values())
         statement += f"\n/* {' '.join(kinds)} */"
     described = dtypes.checked(describe(connection, statement, binds), numbers)
     yield dtypes.empty(described)
@@ -308,15 +310,24 @@ def _frame(table: pa.Table, described: Sequence[ResultColumn]) -> pl.DataFrame:
     )
 
 
-def _bindable(connection: Any, value: Any) -> Any:
-    """Give a value that the driver binds whole: as a DATE, a datetime loses fraction and zone."""
+def _moment(cursor: Any, value: Any, arraysize: int) -> Any:
+    """Bind a datetime whole: as a DATE, the driver's way, it loses its fraction and its zone.
+
+    A single one without either stays a DATE, so that an index on a DATE column serves it.
+    """
     import oracledb
 
-    if not isinstance(value, dt.datetime) or not (value.tzinfo or value.microsecond):
-        return value
-    kind = oracledb.DB_TYPE_TIMESTAMP_TZ if value.tzinfo else oracledb.DB_TYPE_TIMESTAMP
-    with connection.cursor() as cursor:
-        variable = cursor.var(kind)
+    if not isinstance(value, dt.datetime) or not (_is_fine(value) or arraysize > 1):
+        return None
     # In UTC, because the driver sends no offset.
-    variable.setvalue(0, value.astimezone(dt.UTC) if value.tzinfo else value)
-    return variable
+    return cursor.var(
+        oracledb.DB_TYPE_TIMESTAMP_TZ if value.tzinfo else oracledb.DB_TYPE_TIMESTAMP,
+        arraysize=arraysize,
+        inconverter=lambda moment: (
+            moment.astimezone(dt.UTC) if moment and moment.tzinfo else moment
+        ),
+    )
+
+
+def _is_fine(value: Any) -> bool:
+    return bool(getattr(value, "microsecond", 0) or getattr(value, "tzinfo", None))
