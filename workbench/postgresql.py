@@ -8,6 +8,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -55,7 +56,6 @@ PARSED = {"bytea": pa.large_string(), "float4": pa.float32()}
 
 def login(url: URL, source: Source, found: Credentials | None, label: str) -> Any:
     """Open one psycopg connection; its exception is the driver's own."""
-    import psycopg
 
     query = {key: value for key, value in url.query.items() if isinstance(value, str)}
     options: dict[str, Any] = {
@@ -79,7 +79,28 @@ def login(url: URL, source: Source, found: Credentials | None, label: str) -> An
     }
     if found:
         options |= {"user": found.username, "password": found.password.get_secret_value()}
-    return psycopg.connect(**{key: value for key, value in options.items() if value is not None})
+    connection = _patient().connect(**{k: v for k, v in options.items() if v is not None})
+    # The server itself is to speak first.
+    connection.limit = source.call_timeout + GRACE
+    return connection
+
+
+@cache
+def _patient() -> Any:
+    """Make the class of connections that give up a server which says nothing at all."""
+    import psycopg
+
+    class Connection(psycopg.Connection[Any]):
+        limit: float | None = None  # seconds for each exchange with the server
+
+        def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+            try:
+                return super().wait(gen, interval, timeout or self.limit)
+            except psycopg.errors._WaitTimeout:
+                self.pgconn.finish()
+            raise psycopg.OperationalError(f"the server said nothing for {self.limit:g} s")
+
+    return Connection
 
 
 def driver(_connection: Any) -> str:
