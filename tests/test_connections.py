@@ -503,6 +503,32 @@ ROWS = [{"id": number, "note": "n"} for number in range(3)]
 INTO = "INSERT INTO public.ledger (id, note) VALUES (:id, :note)"
 
 
+def test_where_the_database_is_may_stand_in_the_secret(
+    below: FaultyNetwork, aws: FaultyNetwork, oracle: Oracle, project: Path
+) -> None:
+    everything = {
+        "username": "postgres", "password": standin.PASSWORD, "host": "127.0.0.1",
+        "port": below.port, "dbname": "postgres", "schema": "public",
+    }  # fmt: skip
+    oracles = {
+        "user": oracle.username, "password": oracle.password, "host": oracle.host,
+        "port": str(oracle.port), "service_name": oracle.service,
+    }  # fmt: skip
+    client = boto3.client("secretsmanager")
+    client.create_secret(Name="connections/pg", SecretString=json.dumps(everything))
+    client.create_secret(Name="connections/ora", SecretString=json.dumps(oracles))
+    (project / "workbench.toml").write_text(
+        '[sources.pg]\nurl = "postgresql+psycopg://"\n'
+        'credentials = "secretsmanager:connections/pg"\n'
+        '[sources.ora]\nurl = "oracle+oracledb://"\n'
+        'credentials = "secretsmanager:connections/ora"\n'
+    )
+    with connect("pg") as db:
+        assert db.table("ledger").schema == "public"
+    with connect("ora") as db:
+        assert db.health().server == "Oracle"
+
+
 @pytest.mark.parametrize(("delivered", "written"), [(True, 3), (False, 0)])
 def test_postgresql_lost_in_mid_commit_is_not_tried_again(
     below: FaultyNetwork, delivered: bool, written: int

@@ -289,7 +289,7 @@ def test_a_column_called_like_a_function_is_not_called(db) -> None:
     bare = pl.Decimal(38, 10)
     columns = [dialect.ResultColumn(name, bare, "DB_TYPE_NUMBER") for name in ("SYSDATE", "ROWNUM")]
     text = dialect._selected("SELECT 1 AS sysdate, ROWNUM FROM t", columns)
-    assert "ABS(q.SYSDATE)" in text
+    assert 'ABS(q."SYSDATE")' in text
     assert 'ABS(q."ROWNUM")' in text
 
 

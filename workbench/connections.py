@@ -64,8 +64,10 @@ def open_engine(name: str, source: Source, *, insist: bool = False) -> Engine:
         raise ConnectionFailed(f"The URL of the source cannot be used: {said(error)}") from None
     # The engine's URL never holds a login: it is given to the driver alone, each time anew.
     event.listen(engine, "do_connect", _Login(name, source, url, dialect, insist))
-    if source.read_only and dialect is oracle:
-        event.listen(engine, "begin", oracle.begin_read_only)
+    if dialect is oracle:
+        engine.dialect.identifier_preparer.reserved_words = {w.lower() for w in oracle.RESERVED}
+        if source.read_only:
+            event.listen(engine, "begin", oracle.begin_read_only)
     return engine
 
 

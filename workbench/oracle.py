@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from workbench.credentials import Address, Credentials
     from workbench.settings import Source
 
+# SQLAlchemy lacks some of the SQL Language Reference 19c, appendix E.
+RESERVED = RESERVED_WORDS | set(
+    "ACCESS ADD AUDIT COLUMN FILE IMMEDIATE INCREMENT INITIAL MAXEXTENTS MLSLABEL MODIFY NOAUDIT"
+    " OFFLINE ONLINE ROW ROWID ROWNUM ROWS SESSION SUCCESSFUL SYSDATE VALIDATE WHENEVER".split()
+)
 SESSION = "SELECT SYS_CONTEXT('USERENV', 'SID') FROM DUAL"
 # A firewall forgets a connection that is silent for some minutes; a probe keeps it.
 EXPIRE_TIME = 2  # minutes
@@ -255,7 +260,7 @@ def _column(entry: Any) -> ResultColumn:
 def _quoted(name: str) -> str:
     # Quoted only where it must be, as people write names. Qualified, because a column may be
     # called SYSDATE, and ROWNUM would be counted anew.
-    plain = re.fullmatch("[A-Z][A-Z0-9_$#]*", name) and name not in RESERVED_WORDS | {"ROWNUM"}
+    plain = re.fullmatch("[A-Z][A-Z0-9_$#]*", name) and name not in RESERVED
     return f"q.{name}" if plain else f'q."{name}"'
 
 

@@ -56,12 +56,12 @@ PARSED = {"bytea": pa.large_string(), "float4": pa.float32()}
 
 def login(url: URL, source: Source, found: Credentials | None, label: str) -> Any:
     """Open one psycopg connection; its exception is the driver's own."""
-
+    address = found.address if found else None
     query = {key: value for key, value in url.query.items() if isinstance(value, str)}
     options: dict[str, Any] = {
-        "host": url.host,
-        "port": url.port,
-        "dbname": url.database,
+        "host": url.host or (address and address.host),
+        "port": url.port or (address and address.port),
+        "dbname": url.database or (address and address.dbname),
         "user": url.username,
         "application_name": label[:63],
         "client_encoding": "utf8",
