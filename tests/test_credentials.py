@@ -316,6 +316,9 @@ HIDDEN = "not-to-be-repeated"
         ({"username": "u", "password": "shrt"}, "The password of .* is shorter than 6 characters"),
         ({"username": "u", "password": HIDDEN, "wallet-password": "shrt"}, "The wallet_password"),
         ("u/shrt@db", "shorter than 6 characters"),
+        ({**READER, "dsn": f"scott/{HIDDEN}@host/XE"}, "has a login under the key dsn"),
+        ({**READER, "DSN": f' scott/"{HIDDEN}"@host/XE'}, "has a login under the key dsn"),
+        ({**READER, "dsn": f"oracle://scott:{HIDDEN}@host/XE"}, "has a login under the key dsn"),
     ],
 )
 def test_a_text_that_does_not_fit_is_one_sentence(
@@ -328,6 +331,21 @@ def test_a_text_that_does_not_fit_is_one_sentence(
     assert re.search(says, said)
     if isinstance(content, dict) and content.get("password") == HIDDEN:
         assert redaction.known.scrub(HIDDEN) == MARK  # known, though it was never used
+    elif isinstance(content, dict) and (dsn := content.get("dsn", content.get("DSN"))):
+        assert HIDDEN not in redaction.known.scrub(dsn)
+
+
+def test_a_password_in_a_dsn_is_known_though_it_is_refused() -> None:
+    with pytest.raises(CredentialsError):
+        from_text(json.dumps({**READER, "dsn": f"scott/{HIDDEN}@host/XE"}), "ssm:/x", "1")
+    assert redaction.known.scrub(f"scott {HIDDEN} host") == f"scott {MARK} host"
+
+
+@pytest.mark.parametrize(
+    "dsn", ["dbhost/MKTP", "dbhost.example:1521/MKTP", "(DESCRIPTION=(SSL_SERVER_CERT_DN=a@b))"]
+)
+def test_a_dsn_that_is_an_address_is_kept(dsn: str) -> None:
+    assert from_text(json.dumps({**READER, "dsn": dsn}), "ssm:/x", "1").address.dsn == dsn
 
 
 @pytest.mark.parametrize(

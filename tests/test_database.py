@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from workbench import embedded
 from workbench.database import Database, connect, single_select
-from workbench.errors import ConnectionFailed, CredentialsError, DataError, QueryError
+from workbench.errors import ConnectionFailed, CredentialsError, DataError, QueryError, SettingsError
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +253,7 @@ def test_missing_credentials_are_named_before_any_login(project: Path) -> None:
 
 def test_a_database_of_another_kind_is_refused(project: Path) -> None:
     settings_of(project, 'url = "sqlite:///x.db"')
-    with pytest.raises(ConnectionFailed, match="sqlite databases are not supported"):
+    with pytest.raises(SettingsError, match="sqlite databases are not supported"):
         connect("other")
 
 
@@ -276,12 +276,12 @@ def test_each_statement_is_logged_and_its_text_only_for_those_who_ask(
         assert "a-private-value" not in caplog.text
         health = db.health()
     assert (health.statements, health.rows) == (3, 4)
-    assert (health.pool.open, health.pool.in_use, health.pool.maximum) == (1, 1, 5)
+    assert (health.pool.open, health.pool.in_use, health.pool.maximum) == (1, 0, 5)
 
 
 def test_what_is_closed_early_gives_its_connection_back(db) -> None:
     frames = db.batches("SELECT n FROM generate_series(1, 1000000) n", rows=10)
     assert next(frames)["n"].to_list() == list(range(1, 11))
-    assert db.health().pool.in_use == 2
-    frames.close()
     assert db.health().pool.in_use == 1
+    frames.close()
+    assert db.health().pool.in_use == 0

@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import papermill
 import psutil
 import pytest
 import yaml
 from conftest import BIN, Command
 
+from commands import command
 from notebooks import make_notebook, only_run, runs_in
 from workbench.running.export import ReportExporter
+from workbench.running.watch import Stopped
 
 LATE = "print('late')"
 STUBBORN = """
@@ -241,18 +244,21 @@ def test_papermill_alone_calls_cells_completed_that_never_ran(project: Path) -> 
     make_notebook(project / "loops.ipynb", "while True: pass", LATE)
     make_notebook(project / "dies.ipynb", "import os; os._exit(1)", LATE)
 
-    def statuses(name: str, *options: str) -> list[str]:
-        command = [BIN / "papermill", f"{name}.ipynb", "out.ipynb", *options]
-        done = subprocess.run(command, cwd=project, capture_output=True, timeout=100)
-        assert done.returncode != 0
+    def statuses() -> list[str]:
         executed = nbformat.read(project / "out.ipynb", as_version=4)
         return [cell.metadata.papermill.status for cell in executed.cells][-2:]
 
-    for name, options in (("loops", ["--execution-timeout", "1"]), ("dies", [])):
-        assert statuses(name, *options) == ["completed", "completed"]
-        assert statuses(name, "--engine", "workbench", *options) == ["failed", "pending"]
-        page, _ = ReportExporter().from_filename("out.ipynb")
-        assert ("ran out of time" if name == "loops" else "kernel of this run died") in page
+    for name, says in (("loops", "ran out of time"), ("dies", "kernel of this run died")):
+        words = [f"{name}.ipynb", "out.ipynb", *(["--execution-timeout", "1"] * (name == "loops"))]
+        plain = subprocess.run([BIN / "papermill", *words], cwd=project, capture_output=True)
+        assert plain.returncode != 0
+        assert statuses() == ["completed", "completed"]
+        with pytest.raises(Stopped):
+            papermill.execute_notebook(
+                *words[:2], engine_name="workbench", execution_timeout=1, progress_bar=False
+            )
+        assert statuses() == ["failed", "pending"]
+        assert says in ReportExporter().from_filename("out.ipynb")[0]
 
 
 @pytest.mark.parametrize(
@@ -326,25 +332,25 @@ def test_a_cancelled_plan_has_a_report_of_every_run(project: Path) -> None:
     assert not (project / "started3").exists()
 
 
-def test_a_killed_runner_is_shown_as_abandoned(project: Path, workbench: Command) -> None:
+def test_a_killed_runner_is_shown_as_abandoned(project: Path) -> None:
     make_notebook(project / "waits.ipynb", WAITS)
     make_notebook(project / "small.ipynb", "1")
     process = start(project, "run", "waits.ipynb")
     wait_for(project / "started1", process)
     index = project / "reports" / "index.html"
-    assert workbench("run", "small.ipynb", cwd=project).returncode == 0
+    assert command("run", "small.ipynb").returncode == 0
     assert "Abandoned" not in index.read_text(encoding="utf-8").partition("<tbody>")[2]
     kernel = int((project / "started1").read_text())
     process.kill()
     process.communicate(timeout=60)
-    assert workbench("run", "small.ipynb", cwd=project).returncode == 0
+    assert command("run", "small.ipynb").returncode == 0
     assert "Abandoned" in index.read_text(encoding="utf-8").partition("<tbody>")[2]
     assert_gone(kernel)
 
 
-def test_a_full_disk_leaves_everything_as_it_was(project: Path, workbench: Command) -> None:
+def test_a_full_disk_leaves_everything_as_it_was(project: Path) -> None:
     make_notebook(project / "small.ipynb", "1")
-    assert workbench("run", "small.ipynb", cwd=project).returncode == 0
+    assert command("run", "small.ipynb").returncode == 0
     before = sorted(path.name for path in (project / "reports" / "small").iterdir())
     latest = (project / "reports" / "small" / "latest").resolve()
     limited = ["bash", "-c", f'ulimit -f 4; exec "{BIN / "workbench"}" run small.ipynb --quiet']
@@ -357,7 +363,7 @@ def test_a_full_disk_leaves_everything_as_it_was(project: Path, workbench: Comma
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
-def test_a_file_system_without_room(project: Path, workbench: Command) -> None:
+def test_a_file_system_without_room(project: Path) -> None:
     make_notebook(project / "fills.ipynb", "open(os.environ['WORKBENCH_RUN_DIR'] + '/data/x', 'w')"
                   ".write('x' * 10**7)", parameters="import os\nx: int = 1")  # fmt: skip
     make_notebook(project / "small.ipynb", "1")
@@ -366,8 +372,8 @@ def test_a_file_system_without_room(project: Path, workbench: Command) -> None:
     if subprocess.run(mount, capture_output=True).returncode != 0:
         pytest.skip("mounting is not allowed here")
     try:
-        assert workbench("run", "small.ipynb", cwd=project).returncode == 0
-        done = workbench("run", "fills.ipynb", "--quiet", cwd=project)
+        assert command("run", "small.ipynb").returncode == 0
+        done = command("run", "fills.ipynb", "--quiet")
         assert done.returncode == 1
         assert "No space left on device" in done.stderr
         assert list((project / "reports" / "fills").glob("*/report.html")) == []
@@ -395,24 +401,22 @@ def test_secrets_are_no_parameters(project: Path, workbench: Command) -> None:
     assert not (project / "reports").exists()
 
 
-def test_compare_to_a_chosen_run(project: Path, workbench: Command) -> None:
+def test_compare_to_a_chosen_run(project: Path) -> None:
     make_notebook(project / "f.ipynb", "import workbench as wb; wb.record('n', x, better='up')")
     for value in ("1", "5"):
-        workbench("run", "f.ipynb", "-p", "x", value, cwd=project)
+        command("run", "f.ipynb", "-p", "x", value)
     first, _ = runs_in(project / "reports" / "f")
-    done = workbench(
-        "run", "f.ipynb", "-p", "x", "11", "--compare-to", first.name, "--json", cwd=project
-    )
+    done = command("run", "f.ipynb", "-p", "x", "11", "--compare-to", first.name, "--json")
     run = json.loads(done.stdout)
     assert run["figures"][0]["previous"] == 1
     assert run["compared_to"]["run_id"] == first.name
     for wrong in ("nothing", f"../f/{first.name}", ""):
-        done = workbench("run", "f.ipynb", "--compare-to", wrong, cwd=project)
+        done = command("run", "f.ipynb", "--compare-to", wrong)
         assert done.returncode == 2
         assert "There is no run" in done.stderr
 
 
-def test_nothing_of_an_earlier_execution_is_told(project: Path, workbench: Command) -> None:
+def test_nothing_of_an_earlier_execution_is_told(project: Path) -> None:
     path = make_notebook(project / "again.ipynb", "print(x)", "import workbench as wb")
     notebook = nbformat.read(path, as_version=4)
     stale = nbformat.v4.new_output("stream", name="stdout", text="stale")
@@ -424,7 +428,7 @@ def test_nothing_of_an_earlier_execution_is_told(project: Path, workbench: Comma
     notebook.cells.insert(2, injected)
     notebook.metadata["workbench"] = {"status": "cancelled", "message": "before", "cell": 1}
     nbformat.write(notebook, path)
-    done = workbench("run", "again.ipynb", "--json", cwd=project)
+    done = command("run", "again.ipynb", "--json")
     assert done.returncode == 0, done.stderr
     run = json.loads(done.stdout)
     assert (run["status"], run["parameters"], run["figures"]) == ("passed", {"x": 1}, [])
@@ -436,7 +440,7 @@ def test_nothing_of_an_earlier_execution_is_told(project: Path, workbench: Comma
     spec.write_text(json.dumps({"argv": argv, "display_name": "Gone", "language": "python"}))
     notebook.metadata["kernelspec"] = {"name": "gone", "display_name": "Gone"}
     nbformat.write(notebook, project / "gone.ipynb")
-    done = workbench("run", "gone.ipynb", "-q", cwd=project, JUPYTER_PATH=str(project / "share"))
+    done = command("run", "gone.ipynb", "-q", JUPYTER_PATH=str(project / "share"))
     assert done.returncode == 1
     assert "could not run the notebook" in done.stderr
     run, report, _ = only_run(project / "reports" / "gone")

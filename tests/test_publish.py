@@ -323,7 +323,7 @@ publish(Path(sys.argv[1]), sys.argv[2], progress=lambda line: print(line, flush=
 def test_an_interrupted_publish_leaves_the_bucket_sound_and_is_made_good(
     bucket: str, tmp_path: Path, how: signal.Signals
 ) -> None:
-    for number in range(40):
+    for number in range(20):
         add(tmp_path, "a", f"r{number}")
     words = [sys.executable, "-c", PUBLISHER, str(tmp_path), f"s3://{bucket}"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
@@ -335,7 +335,7 @@ def test_an_interrupted_publish_leaves_the_bucket_sound_and_is_made_good(
     is_sound(bucket)
     publish(tmp_path, f"s3://{bucket}")
     is_sound(bucket)
-    assert len(links(bucket)) == 40
+    assert len(links(bucket)) == 20
 
 
 def test_two_machines_that_publish_together_end_with_both_in_the_index(
@@ -466,7 +466,7 @@ def test_prune_refuses_what_it_should_not_touch(tmp_path: Path) -> None:
     assert runs_below(tmp_path) == {"a/r1", "a/r2"}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from("ab"), st.integers(0, 60), st.sampled_from(STATUSES)), max_size=14

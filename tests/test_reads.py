@@ -173,6 +173,23 @@ def test_binds_of_every_type(db, value: object, text: str) -> None:
     assert db.read(f"SELECT 1 AS one WHERE {text}", v=value).height == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (":v::int", 7), (":v::int::text || ':v::int'", "7:v::int"), ("(:v)::int + :v::int", 14),
+        ("'x'::text || :v::text /* :w::int */", "x7"), ("(ARRAY[5, 6])[:v::int - 5]", 6),
+    ],
+)  # fmt: skip
+def test_a_bind_may_be_cast_as_postgresql_does(db, text: str, expected: object) -> None:
+    assert db.read(f"SELECT {text} AS x", v="7")["x"].to_list() == [expected]
+
+
+def test_an_empty_text_is_no_statement(db) -> None:
+    for text in ("", " ;\n", "-- nothing"):
+        with pytest.raises(QueryError, match="Only SELECT and WITH"):
+            db.read(text)
+
+
 def test_binds_of_selects(db) -> None:
     numbers = sa.func.generate_series(1, 10).column_valued("n")
     chosen = sa.select(numbers).order_by(numbers)

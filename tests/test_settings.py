@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from workbench.credentials import resolve
+from workbench.connections import target
+from workbench.credentials import Address, Credentials, resolve
 from workbench.database import connect
-from workbench.errors import CredentialsError, SettingsError
+from workbench.errors import ConnectionFailed, CredentialsError, SettingsError
 from workbench.settings import load_settings
 
 HIDDEN = "not-to-be-repeated"
@@ -52,12 +54,29 @@ def test_the_environment_goes_over_dotenv_over_the_file(
         (f'[sources.wh]\nurl = "postgresql+psycopg://dw/wh?password={HIDDEN}"', "password"),
         (f'[sources.wh]\nurl = "postgresql+psycopg://dw/wh?SSLPASSWORD={HIDDEN}"', "password"),
         (f'[sources.wh]\nurl = "oracle+oracledb://scott/{HIDDEN}@dw:1521"', "password"),
+        (f'[sources.wh]\ndsn = "scott/{HIDDEN}"', "contains a login"),
+        (f'[sources.wh]\ndsn = "scott/{HIDDEN}@XE"', "contains a login"),
+        (f'[sources.wh]\ndsn = "scott/{HIDDEN}@XE"\ncredentials = "env:X"', "contains a login"),
+        (f'[sources.wh]\ndsn = "scott/{HIDDEN}@(DESCRIPTION=…)"\ncredentials = "env:X"', "login"),
+        (f'[sources.demo]\ndsn = "scott/{HIDDEN}@XE"', "contains a login"),
+        ('[sources.wh]\nurl = "sqlite:///x.db"', "sqlite databases are not supported"),
+        ('[sources.wh]\nurl = "oracle+oracledb://dw:1521/?servicename=XE"', "key 'servicename'"),
         ('[sources.Wh]\nurl = "postgresql+psycopg://dw/wh"', "lower case"),
         ("[sources.wh]\nread_only = true", "needs a url"),
         ('[sources.wh]\nurl = "not a url"', "cannot be parsed"),
         ('[sources.wh]\nurl = "postgresql+psycopg://dw/wh"\nreadonly = true', "readonly"),
+        (
+            "[sources.wh.pool]\nmaximun = 5",
+            "sources.wh.pool.maximun: unknown key 'maximun'. Did you mean "
+            "'maximum'?\nKnown keys: maximum, minimum, recycle, timeout. Set in workbench.toml",
+        ),
+        ('[sources.wh]\nshema = "A"', "unknown key 'shema'. Did you mean 'schema'?"),
+        ("[kernels]\nwarn = true", "kernels.warn: unknown key 'warn'. Did you mean 'warm'?"),
+        ("[sources.wh]\npool = 5", "sources.wh.pool is a table: write [sources.wh.pool]"),
+        ("sources = 5", "sources: Input should be a valid dictionary"),
+        ("[sources]\nwh = 5", "sources.wh is a table: write [sources.wh]"),
         ('[sources.wh]\nurl = "postgresql+psycopg://dw/wh"\ncall_timeout = 0', "call_timeout"),
-        ("[source.wh]\n", "unknown key 'source'"),
+        ("[source.wh]\n", "unknown key 'source'. Did you mean 'sources'?"),
         ("[sources.wh\n", "cannot be read"),
     ],
 )
@@ -76,6 +95,68 @@ def test_a_url_serves_where_the_embedded_server_cannot(
     write(project, '[sources.demo]\nkind = "embedded"\n')
     monkeypatch.setenv("WORKBENCH_SOURCES__DEMO__URL", "postgresql+psycopg://elsewhere/demo")
     assert load_settings().source("demo").url == "postgresql+psycopg://elsewhere/demo"
+
+
+def test_an_override_of_the_demo_source_needs_no_file(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKBENCH_SOURCES__DEMO__POOL__MAXIMUM", "1")
+    demo = load_settings().source("demo")
+    assert (demo.kind, demo.pool.maximum) == ("embedded", 1)
+    monkeypatch.setenv("WORKBENCH_SOURCES__DEMO__URL", "postgresql+psycopg://elsewhere/demo")
+    assert load_settings().source("demo").kind == "database"
+
+
+@pytest.mark.parametrize(
+    ("dsn", "more"),
+    [
+        ("dbhost.example:1521/MKTP", ""),
+        ("//dbhost/MKTP", ""),
+        ("tcps://dbhost.example:2484/MKTP?wallet_location=/x", ""),
+        ("MKTP", ""),
+        ("(DESCRIPTION=(ADDRESS=(HOST=a))(SECURITY=(SSL_SERVER_CERT_DN=a@b)))", ""),
+        # Without credentials the driver takes it for user/password.
+        ("dbhost/MKTP", 'credentials = "env:X"'),
+    ],
+)
+def test_an_address_is_no_login(project: Path, dsn: str, more: str) -> None:
+    write(project, f'[sources.x]\ndsn = "{dsn}"\n{more}\n')
+    assert load_settings().source("x").dsn == dsn
+
+
+def test_folders_count_from_the_project(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(
+        project,
+        '[sources.x]\ndsn = "MKTP"\nconfig_dir = "tns"\nwallet_location = "~/wallet"\n'
+        '[sources.y]\ndsn = "MKTP"\nconfig_dir = "/tns"\nclient_lib_dir = "~nobody-such/lib"\n',
+    )
+    for name in ("tns", "notebooks"):
+        (project / name).mkdir()
+    (project / "tns" / "tnsnames.ora").write_text("MKTP = dbhost.example:1522/MKTP\n")
+    monkeypatch.setenv("HOME", str(project / "home"))
+    monkeypatch.chdir(project / "notebooks")
+    found = load_settings()
+    assert target(found.source("x")).host == "dbhost.example"
+    assert found.source("x").wallet_location == project / "home" / "wallet"
+    assert found.source("y").config_dir == Path("/tns")
+    assert found.source("y").client_lib_dir == project / "~nobody-such" / "lib"
+
+
+def test_an_oracle_url_with_a_port_needs_a_service(project: Path) -> None:
+    def at(url: str, **address: str | int) -> str | None:
+        write(project, f'[sources.x]\nurl = "oracle+oracledb://{url}"\nconfig_dir = "tns"\n')
+        found = Credentials("u", SecretStr(HIDDEN), Address(**address))
+        return target(load_settings().source("x"), found).service
+
+    (project / "tns").mkdir()
+    (project / "tns" / "tnsnames.ora").write_text("DESK = dbhost.example:1522/MKTP\n")
+    with pytest.raises(ConnectionFailed, match=r"names no service(.|\n)*\?service_name=NAME"):
+        at("dw:1521")
+    with pytest.raises(ConnectionFailed, match="names no service"):
+        at("", host="dw", port=1521)
+    assert at("dw:1521", service_name="A") == "A"
+    assert at("dw:1521/?service_name=A&protocol=tcps") == "A"
+    assert at("desk") == at("desk", port=1521) == at("@desk") == "MKTP"
 
 
 def test_an_environment_that_cannot_be_read(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,20 +48,17 @@ def flat(frame: pl.DataFrame) -> pl.DataFrame:
 def widths(sheet: pl.DataFrame) -> dict[Any, int]:
     """Return widths in pixels that show what is in a column, as far as a screen has room."""
     longest = sheet.select(pl.all().cast(pl.String).str.len_chars().max()).row(0)
-    texts = {
-        name: max(len(name) + 3, size or 0)
+    return {
+        name: 7 * min(max(len(name) + 3, size or 0), 60) + 12
         for name, size in zip(sheet.columns, longest, strict=True)
     }
-    return {name: 7 * min(size, 60) + 12 for name, size in texts.items()}
 
 
-def refuse_what_excel_would_lose(sheet: pl.DataFrame) -> None:
-    """Raise DataError for more rows or longer texts than Excel holds."""
+def refuse_what_excel_would_lose(sheet: pl.DataFrame, before: int) -> None:
+    """Raise DataError for longer texts, or with `before` rows for more rows, than Excel holds."""
     hint = "CSV and Parquet have no such limit."
-    if sheet.height >= EXCEL_ROWS:
-        raise DataError(
-            f"Excel holds {EXCEL_ROWS - 1:,} rows below a header; this has {sheet.height:,}.", hint
-        )
+    if before + sheet.height >= EXCEL_ROWS:
+        raise DataError(f"Excel holds {EXCEL_ROWS - 1:,} rows below a header; here are more.", hint)
     for column in sheet.select(cs.string()):
         if (column.str.len_chars() > EXCEL_CHARACTERS).any():
             raise DataError(

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import SecretStr
 from sqlalchemy import event, exc
 from sqlalchemy.engine import URL, Engine, make_url
 
@@ -129,7 +130,7 @@ def said(error: BaseException) -> str:
 
 
 class _Login:
-    """Makes one connection at a time: how often a secret was tried must be known."""
+    """Makes the connections of one source: how often a secret was sent must be known."""
 
     def __init__(
         self, name: str, source: Source, url: URL, dialect: ModuleType, insist: bool
@@ -139,53 +140,37 @@ class _Login:
         self.url = url
         self.dialect = dialect
         self.insist = insist
-        self._lock = threading.Lock()
+        self._proven: SecretStr | None = None
 
     def __call__(self, _dialect: Any, _record: Any, _args: Any, _options: Any) -> Any:
-        with self._lock:
-            reference = self.source.credentials
-            if not reference:
-                return self._persist(None)
-            found = credentials.resolve(reference)
-            account = refusals.Account(self.url.render_as_string(), self.source.dsn, found.username)
-            since = None if self.insist else refusals.recall(account, found.password)
-            if since is not None:
-                renewed = credentials.resolve(reference, fresh=True)
-                if _same(found, renewed):
-                    raise CredentialsError(
-                        f"The login of source {self.name!r} was refused {since} ago with the same "
-                        "secret; it is not tried again, so that the account is not locked.",
-                        f"Mend what {reference} refers to. `workbench doctor {self.name}` tries it "
-                        "once more; a changed secret is tried at once.",
-                    )
-                found = renewed
+        reference = self.source.credentials
+        if not reference:
+            return self._persist(None)
+        tried: Credentials | None = None
+        failure: Exception | None = None
+        for again in (False, True):
+            if again:
+                log.warning("%s: the login is refused; reading %s again", self.name, reference)
+            found = credentials.resolve(reference, fresh=again)
+            if tried and (tried.username, tried.password) == (found.username, found.password):
+                break
             try:
-                connection = self._persist(found)
+                return self._persist(found)
             except Exception as error:
-                if not _refused(error):
+                if not self._refused(error):
                     raise
-                renewed = credentials.resolve(reference, fresh=True)
-                log.warning("%s: the login was refused; %s was read again", self.name, reference)
-                if _same(found, renewed):
-                    refusals.remember(account, found.password)
-                    raise
-                found = renewed
-            else:
-                refusals.forget(account)
-                return connection
-            # The secret was rotated: one more attempt, and no third.
-            try:
-                connection = self._persist(found)
-            except Exception as error:
-                if _refused(error):
-                    refusals.remember(account, found.password)
-                raise
-            refusals.forget(account)
-            return connection
+                tried, failure = found, error
+        assert failure is not None  # noqa: S101
+        raise failure
 
     def _persist(self, found: Credentials | None) -> Any:
         """Connect, trying again while the server is only not ready yet."""
-        from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
+        from tenacity import (
+            Retrying,
+            retry_if_exception,
+            stop_before_delay,
+            wait_exponential_jitter,
+        )  # fmt: skip
 
         def tell(state: Any) -> None:
             error = state.outcome.exception()
@@ -195,18 +180,38 @@ class _Login:
             )  # fmt: skip
 
         tries = Retrying(
-            retry=retry_if_exception(_may_pass),
+            retry=retry_if_exception(self._may_pass),
             wait=wait_exponential_jitter(
                 multiplier=FIRST_PAUSE, max=LONGEST_PAUSE, jitter=FIRST_PAUSE
             ),
-            stop=stop_after_delay(self.source.retry_for),
+            stop=stop_before_delay(self.source.retry_for),
             before_sleep=tell,
             reraise=True,
         )
-        return tries(self._in_time, found)
+        return tries(self._attempt, found)
+
+    def _attempt(self, found: Credentials | None) -> Any:
+        """Connect once, one at a time for each account until its secret has proven good."""
+        if found is None or found.password == self._proven:
+            return self._in_time(found)
+        account = self._account(found)
+        with refusals.turn(account):
+            since = None if self.insist else refusals.recall(account, found.password)
+            if since is not None:
+                reference = self.source.credentials
+                raise CredentialsError(
+                    f"The login of source {self.name!r} was refused {since} ago with the same "
+                    "secret; it is not tried again, so that the account is not locked.",
+                    f"Mend what {reference} refers to. `workbench doctor {self.name}` tries it "
+                    "once more; a changed secret is tried at once.",
+                )
+            connection = self._in_time(found)
+            refusals.forget(account, found.password)
+        self._proven = found.password
+        return connection
 
     def _in_time(self, found: Credentials | None) -> Any:
-        """Connect once, within the source's limit: a server may accept and then say nothing."""
+        """Connect within the source's limit: a server may accept and then say nothing."""
         outcome: queue.SimpleQueue[Any] = queue.SimpleQueue()
         abandoned = threading.Event()
 
@@ -214,6 +219,9 @@ class _Login:
             try:
                 connection = self.dialect.login(self.url, self.source, found, session_label())
             except BaseException as error:
+                # Before anything else can fail, and also when nobody waits any more.
+                if found and self._refused(error):
+                    refusals.remember(self._account(found), found.password)
                 outcome.put(error)
                 return
             outcome.put(connection)
@@ -224,7 +232,7 @@ class _Login:
         try:
             result = outcome.get(timeout=self.source.connect_timeout + 1)
         except BaseException as error:
-            # Also by Ctrl-C: nobody waits any more, and what arrives now is closed.
+            # Also by Ctrl-C: what arrives now is nobody's, and closed.
             abandoned.set()
             if not outcome.empty() and not isinstance(last := outcome.get(), BaseException):
                 last.close()
@@ -236,22 +244,20 @@ class _Login:
                 "Ask who runs it whether it hangs; connect_timeout is how long is waited.",
             )
         if isinstance(result, BaseException):
-            raise result
+            # The driver's own frames hold the password.
+            raise result.with_traceback(None)
         return result
 
+    def _account(self, found: Credentials) -> refusals.Account:
+        return refusals.Account(self.url.render_as_string(), self.source.dsn, found.username)
 
-def _refused(error: BaseException) -> bool:
-    fault = fault_of(error)
-    return fault is not None and fault.login
+    def _refused(self, error: BaseException) -> bool:
+        fault = fault_of(error)
+        if fault is not None:
+            return fault.login
+        # Whatever it says: it was said when the secret had been sent.
+        return isinstance(error, CredentialsError) or self.dialect.has_sent_secret(error)
 
-
-def _may_pass(error: BaseException) -> bool:
-    fault = fault_of(error)
-    if fault is not None:
-        return fault.retry
-    detail = error.args[0] if error.args else None
-    return bool(getattr(detail, "isrecoverable", False))
-
-
-def _same(one: Credentials, other: Credentials) -> bool:
-    return (one.username, one.password) == (other.username, other.password)
+    def _may_pass(self, error: BaseException) -> bool:
+        fault = fault_of(error)
+        return fault is not None and fault.retry and not self.dialect.has_sent_secret(error)

@@ -160,6 +160,13 @@ def from_text(content: str, reference: str, version: str | None) -> Credentials:
 
 def _credentials(pairs: Pairs, reference: str, version: str | None = None) -> Credentials:
     _protect(pairs)
+    for dsn in (str(value).strip() for name, value in pairs if _key(name) == "dsn"):
+        if "@" in dsn and not dsn.startswith("("):
+            # As Oracle's tools take it; but what says where the database is may be shown.
+            plain = PLAIN.fullmatch(dsn)
+            _protect([("secret", plain["quoted"] or plain["bare"] if plain else dsn)])
+            said = f"The secret {reference} has a login under the key dsn."
+            raise CredentialsError(said, "Only an address belongs there: host:1521/service.")
     found: dict[str, Any] = {}
     for key, value in ((_key(name), value) for name, value in pairs if value not in (None, "")):
         if key in KEYS and found.setdefault(key, value) != value:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -126,10 +127,12 @@ class Database:
         `what` is SQL text, a table's name or a SQLAlchemy select or table. The file appears when
         it is whole; one that is there already is refused unless `overwrite`.
         """
-        from workbench import extracts
+        from workbench import extracts, statements
 
         label = what if isinstance(what, str) else "the statement"
-        if isinstance(what, str) and len(what.split()) == 1:
+        if isinstance(what, str) and not re.match(
+            r"[\s(]*(select|with)\b", statements._masked(what), flags=re.IGNORECASE
+        ):
             what = self.table(what)
         statement = sa.select(what) if isinstance(what, sa.FromClause) else what
         frames = self._fetch(statement, binds, self.source.numbers)
@@ -206,7 +209,9 @@ class Database:
         clause = text_clause(statement) if isinstance(statement, str) else statement
         mappings = rows.iter_rows(named=True) if isinstance(rows, pl.DataFrame) else iter(rows)
         count = self._attempt(
-            "The statement", lambda connection: writing.execute(connection, clause, mappings)
+            "The statement",
+            lambda connection: writing.execute(connection, clause, mappings),
+            writes=True,
         )
         log.info("%s: %d rows written", self.name, count)
         return count
@@ -214,10 +219,12 @@ class Database:
     def table(self, name: str) -> sa.Table:
         """Reflect a table or view, `schema.table` or `table`; raises DataError when unknown.
 
-        Names are matched without regard to case where only one table answers to them.
+        Names are matched without regard to case where only one table answers to them. One with
+        a dot in it is written in double quotes.
         """
-        schema, _, bare = name.rpartition(".")
-        schema = schema or self.source.schema_ or ""
+        parts = re.findall(r'"((?:[^"]|"")+)"(?=\.|$)|([^.]+)', name)
+        *schemas, bare = [quoted.replace('""', '"') or plain for quoted, plain in parts] or [""]
+        schema = ".".join(schemas) or self.source.schema_ or ""
 
         def reflect(connection: sa.Connection) -> sa.Table:
             inspector = sa.inspect(connection)
@@ -262,17 +269,20 @@ class Database:
         return self._attempt("The health check", ask)
 
     def _pool_use(self) -> PoolUse:
+        """Look at the pool, from one of its connections, which does not count as used."""
         pool = self.engine.pool
         assert isinstance(pool, sa.QueuePool)  # noqa: S101
         return PoolUse(
-            pool.checkedin() + pool.checkedout(), pool.checkedout(), self.source.pool.maximum
+            pool.checkedin() + pool.checkedout(), pool.checkedout() - 1, self.source.pool.maximum
         )
 
-    def _attempt(self, what: str, work: Callable[[sa.Connection], T]) -> T:
+    def _attempt(self, what: str, work: Callable[[sa.Connection], T], *, writes: bool = False) -> T:
         """Do `work` on a connection; what SQLAlchemy and drivers raise becomes one sentence."""
-        return next(self._stream(what, lambda connection: iter((work(connection),))))
+        return next(self._stream(what, lambda connection: iter((work(connection),)), writes))
 
-    def _stream(self, what: str, work: Callable[[sa.Connection], Iterator[T]]) -> Iterator[T]:
+    def _stream(
+        self, what: str, work: Callable[[sa.Connection], Iterator[T]], writes: bool = False
+    ) -> Iterator[T]:
         driver_error = self.engine.dialect.loaded_dbapi.Error
         failure: WorkbenchError | None = None
         connection = None
@@ -284,7 +294,7 @@ class Database:
             try:
                 yield from work(connection)
             except (exc.SQLAlchemyError, driver_error) as error:
-                failure = self._failure(what, error, connection)
+                failure = self._failure(what, error, connection, writes)
             finally:
                 # The pool itself gives up a connection that cannot be rolled back.
                 with suppress(exc.SQLAlchemyError, driver_error):
@@ -294,7 +304,9 @@ class Database:
         if failure:
             raise failure
 
-    def _failure(self, what: str, error: Exception, connection: sa.Connection) -> WorkbenchError:
+    def _failure(
+        self, what: str, error: Exception, connection: sa.Connection, writes: bool
+    ) -> WorkbenchError:
         fault = fault_of(error)
         hint = fault.fix if fault else None
         if isinstance(error, exc.DBAPIError):
@@ -307,7 +319,9 @@ class Database:
         if lost:
             return ConnectionFailed(
                 f"The connection to source {self.name!r} was lost: {why(error)}",
-                "Nothing was changed; run it again.",
+                "Look what of it was done before you run it again."
+                if writes
+                else "Nothing was changed; run it again.",
             )
         return QueryError(f"{what} failed on source {self.name!r}: {said(error)}", hint)
 
@@ -334,11 +348,16 @@ class Database:
         self, name: str, schema: str, names: list[str], inspector: sa.Inspector
     ) -> DataError:
         full = [f"{schema}.{table}" if "." in name else table for table in sorted(names)]
-        schemas = ", ".join(sorted(inspector.get_schema_names())[:10])
-        return DataError(
-            f"Source {self.name!r} has no table {name!r}.{nearest(name, full)}",
-            f"Tables there: {', '.join(full[:10])}." if full else f"Schemas there: {schemas}.",
-        )
+        schemas = sorted(inspector.get_schema_names())
+        said = f"table {name!r}.{nearest(name, full)}"
+        hint = f"Tables there: {', '.join(full[:10])}."
+        if not full:
+            hint = f"Schemas there: {', '.join(schemas[:10])}."
+        if schema and _match(schema, schemas) is None:
+            said = f"schema {schema!r} for the table {name!r}.{nearest(schema, schemas)}"
+        if " " in name:
+            hint += " A statement begins with SELECT or WITH."
+        return DataError(f"Source {self.name!r} has no {said}", hint)
 
 
 def connect(source: str = "demo") -> Database:

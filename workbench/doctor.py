@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from statistics import median
 from typing import Any
@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from dotenv import dotenv_values
 
 from workbench import connections, credentials, redaction
-from workbench.errors import ConnectionFailed, WorkbenchError, fault_of
+from workbench.errors import ConnectionFailed, WorkbenchError, fault_of, nearest
 from workbench.reporting.text import inert
 from workbench.settings import Source, config_path, load_settings, project_folder
 
@@ -110,12 +110,16 @@ def examine(name: str, *, timeout: float = 10, insist: bool = True) -> list[Chec
     with ExitStack() as stack:
         visit = _Visit(name, timeout, insist, stack)
         for step in STEPS:
-            title = step.replace("_", " ")
-            if stopper:
-                checks.append(Check(title, None, f"not checked without {stopper}"))
+            title, failed = step.replace("_", " "), bool(checks) and checks[-1].ok is False
+            if without := stopper or ("network" if step == "tls" and failed else ""):
+                checks.append(Check(title, None, f"not checked without {without}"))
                 continue
             checks.append(_look(title, getattr(visit, step)))
-            if visit.is_lost() or (checks[-1].ok is False and visit.connection is None):
+            if step == "login" and checks[-1].ok:
+                # The driver knows more ways than the one that was tried: other addresses, a proxy.
+                checks = [replace(check, ok=None if check.ok is None else True) for check in checks]
+            way = visit.connection is None and step not in ("network", "tls")
+            if visit.is_lost() or (way and checks[-1].ok is False):
                 stopper = title
     return checks
 
@@ -149,11 +153,11 @@ def _look(name: str, step: Callable[[], Found]) -> Check:
         return Check(name, *step())
     except WorkbenchError as error:
         return Check(name, False, error.message, error.hint or "Correct what the message names.")
-    except (sa.exc.SQLAlchemyError, OSError, ValueError) as error:
+    except Exception as error:  # whatever it is, and each driver has errors of its own
         fault, said = fault_of(error), connections.said(error)
-        if fault:
-            return Check(name, False, f"{fault.meaning} ({said})", fault.fix)
-        return Check(name, False, said, "Look the message up, or ask the administrator.")
+        if not fault:
+            return Check(name, False, said, "Look the message up, or ask the administrator.")
+        return Check(name, False, f"{fault.meaning} ({said})", fault.fix)
 
 
 class _Visit:
@@ -164,6 +168,7 @@ class _Visit:
         self.source = Source(kind="embedded")
         self.found: credentials.Credentials | None = None
         self.connection: Any = None
+        self.target = connections.Target("?", None, None)
 
     def is_lost(self) -> bool:
         return self.connection is not None and self.connection.invalidated
@@ -274,12 +279,19 @@ class _Visit:
             # Oracle has no way to ask, and to try it would mean to write.
             return True, "each transaction begins with SET TRANSACTION READ ONLY"
         [state] = self.ask("SHOW transaction_read_only")
-        fix = (
-            None
-            if state == "on"
-            else "Do not rely on read_only here: use an account without grants."
-        )
-        return state == "on", f"transaction_read_only is {state}", fix
+        fix = "Do not rely on read_only here: use an account without grants."
+        return state == "on", f"transaction_read_only is {state}", None if state == "on" else fix
+
+    def schema(self) -> Found:
+        name = self.source.schema_ or (self.found and self.found.address.schema)
+        if not name:
+            return None, "none is given: the account's own"
+        with self.connection.begin():
+            names = sa.inspect(self.connection).get_schema_names()
+        if name.lower() in map(str.lower, names):
+            return True, name
+        fix = f"Correct the source's schema; there are {', '.join(sorted(names)[:10])}."
+        return False, f"There is no schema {name!r}.{nearest(name, names)}", fix
 
     def dictionary(self) -> Found:
         def readable(view: str) -> bool:
@@ -316,7 +328,11 @@ class _Visit:
     def round_trip(self) -> Found:
         def once() -> float:
             started = time.perf_counter()
-            self.dialect.do_ping(self.driver)
+            try:
+                self.dialect.do_ping(self.driver)
+            except self.dialect.loaded_dbapi.Error:
+                self.connection.invalidate()
+                raise
             return time.perf_counter() - started
 
         return True, f"{_ms(median(once() for _ in range(5)))}, median of 5"
@@ -335,8 +351,8 @@ class _Visit:
 
 
 STEPS = (
-    "configuration credentials network tls login encryption read_only dictionary writing clock"
-    " round_trip versions"
+    "configuration credentials network tls login encryption read_only schema dictionary writing"
+    " clock round_trip versions"
 ).split()
 
 

@@ -46,8 +46,7 @@ class Input:
 def from_database(database: Database, name: str) -> Input:
     """Open a table, a view or a `.sql` file (one SELECT) of a connected source."""
     if name.lower().endswith(".sql"):
-        path = existing_file(Path(name).expanduser())
-        relation: FromClause = database.describe(read_text(path))
+        relation: FromClause = database.describe(read_text(name))
     else:
         if os.path.isdir(name) and "." not in name and not database.source.schema_:  # noqa: PTH112
             raise DataError(f"{name} is a directory; a single file or a table is expected.")
@@ -120,8 +119,9 @@ def existing_file(path: Path) -> Path:
     return path
 
 
-def read_text(path: Path) -> str:
+def read_text(name: str) -> str:
     """Read a UTF-8 text file; raises DataError naming it when it is something else."""
+    path = existing_file(Path(name).expanduser())
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

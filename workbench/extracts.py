@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -14,6 +15,9 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 import polars.selectors as cs
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from workbench import cells
 from workbench.errors import DataError, UsageError, WorkbenchError
@@ -38,7 +42,7 @@ class Extract:
     seconds: float
 
     def __str__(self) -> str:
-        size = f"{self.rows:,} rows, {self.columns:,} columns, {_size(self.bytes)}"
+        size = f"{self.rows:,} rows, {self.columns:,} columns, {decimal(self.bytes)}"
         return f"{self.path}: {size} in {self.seconds:.1f} s"
 
 
@@ -48,33 +52,23 @@ def write(
     *,
     overwrite: bool = False,
     label: str = "",
-    expected: int | None = None,
     progress: bool = True,
 ) -> Extract:
     """Write frames of one schema to `path`, in the format of its suffix, one batch at a time.
 
     The file appears under its name when it is whole; until then it grows in a folder
     `.NAME.<random>.partial` beside it. Nothing is read before the path is known to be usable.
-    On a terminal, progress is shown with `label`, and a bar where `expected` rows are known.
+    A file that is replaced keeps its mode. On a terminal, progress is shown with `label`.
 
     Raises UsageError for an unknown suffix and a path that is taken or leads nowhere,
     WorkbenchError when it cannot be written, DataError for what Excel cannot hold.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
     started = time.perf_counter()
-    path = Path(path)
     sink = SINKS.get(path.suffix.lower())
     if sink is None:
-        known = ", ".join(SINKS)
-        raise UsageError(f"{path} has no suffix that names a format.", f"Suffixes: {known}.")
-    text = TextColumn("{task.description}", markup=False)
-    bar = (BarColumn(), TaskProgressColumn()) if expected else ()
-    shown = Progress(
-        text, *bar, TimeElapsedColumn(), console=Console(stderr=True), transient=True,
-        disable=not (progress and sys.stderr.isatty()),
-    )  # fmt: skip
+        hint = f"Suffixes: {', '.join(SINKS)}."
+        raise UsageError(f"{path} has no suffix that names a format.", hint)
+    shown = _progress(progress and sys.stderr.isatty())
     rows = 0
     try:
         target = _free(path, overwrite)
@@ -83,7 +77,7 @@ def write(
             ignore_cleanup_errors=True,
         )  # fmt: skip
         with near as folder, closing(_telling(batches, path)) as frames, shown:
-            task = shown.add_task(label or path.name, total=expected)
+            task = shown.add_task(label or path.name, total=None, rate=0, size="")
             building = Path(folder) / target.name
             first = next(frames, pl.DataFrame())
             with sink(building, first) as put:
@@ -91,10 +85,8 @@ def write(
                     if frame.height:
                         put(frame, rows)
                         rows += frame.height
-                    rate = rows / (time.perf_counter() - started)
-                    size = _size(building.stat().st_size)
-                    told = f"{label or path.name}: {rows:,} rows, {rate:,.0f} rows/s, {size}"
-                    shown.update(task, completed=rows, description=told)
+                    rate, size = rows / (time.perf_counter() - started), building.stat().st_size
+                    shown.update(task, completed=rows, rate=rate, size=decimal(size))
             with building.open("rb+") as file:
                 os.fsync(file.fileno())
             _place(building, target, path, overwrite)
@@ -108,10 +100,12 @@ def write(
     raise failure
 
 
-def _size(count: int) -> str:
-    from rich.filesize import decimal
-
-    return decimal(count)
+def _progress(wanted: bool) -> Progress:
+    told = "{task.description}: {task.completed:,} rows, {task.fields[rate]:,.0f} rows/s, "
+    return Progress(
+        TextColumn(told + "{task.fields[size]}", markup=False), TimeElapsedColumn(),
+        console=Console(stderr=True), transient=True, disable=not wanted,
+    )  # fmt: skip
 
 
 def _free(path: Path, overwrite: bool) -> Path:
@@ -141,6 +135,8 @@ def _place(building: Path, target: Path, path: Path, overwrite: bool) -> None:
             taken = os.path.lexists(target)
         if taken:
             raise _taken(path)
+    elif target.exists():
+        shutil.copymode(target, building)
     building.replace(target)
     return None
 
@@ -217,12 +213,7 @@ def _excel(path: Path, first: pl.DataFrame) -> Iterator[Put]:
         _note(texts, frame, lambda column: cells.is_long(column) or _before_excel(column))
         flat = cells.flat(frame)
         flat = flat.with_columns(cells.plain(column) for column in flat.select(sorted(texts)))
-        cells.refuse_what_excel_would_lose(flat)
-        if rows + frame.height >= cells.EXCEL_ROWS:
-            raise DataError(
-                f"{path.name} has more than the {cells.EXCEL_ROWS - 1:,} rows that Excel holds.",
-                "Choose .csv or .parquet, or fewer rows.",
-            )
+        cells.refuse_what_excel_would_lose(flat, rows)
         flat = flat.with_columns(cs.decimal().cast(pl.Float64), _literal())
         if not rows:
             for place, (name, width) in enumerate(cells.widths(flat).items()):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -40,6 +41,9 @@ STATEMENT_CACHE = 40
 # Below, the delay of the network would count.
 FETCH_ROWS = 20_000
 
+# The connection was there, and is no more.
+LOST = {"DPY-4011", "ORA-03113", "ORA-03114", "ORA-03135", "ORA-01092", "ORA-12537", "ORA-12547",
+        "ORA-12570", "ORA-12571"}  # fmt: skip
 # https://python-oracledb.readthedocs.io/, database types; DATE keeps its time of day.
 TYPES: dict[str, pl.DataType] = {
     "DB_TYPE_BINARY_DOUBLE": pl.Float64(),
@@ -85,7 +89,7 @@ HINTS = {
 def connect_string(url: URL, source: Source, address: Address | None) -> str:
     """Give the connect descriptor or alias: the source's dsn or URL, else what the secret says.
 
-    Raises ConnectionFailed where none of them says where the database is.
+    Raises ConnectionFailed where none of them says where the database is, or which service.
     """
     import oracledb
 
@@ -102,6 +106,11 @@ def connect_string(url: URL, source: Source, address: Address | None) -> str:
         None if url.database else address and address.service_name
     )
     if not service and not url.database:
+        if url.port or (address and address.port and not url.host):
+            raise ConnectionFailed(
+                "The URL names no service, nor does its secret.",
+                "Write oracle+oracledb://host:1521/?service_name=NAME; an alias has no port.",
+            )
         # SQLAlchemy's way to name an alias of tnsnames.ora: oracle+oracledb://@alias
         return host
     described: str = oracledb.ConnectParams(
@@ -120,6 +129,10 @@ def login(url: URL, source: Source, found: Credentials | None, label: str) -> An
 
     if source.thick:
         _thick_mode(source)
+    else:
+        # Undecided, the driver has all connections wait for the first. Thick mode stays.
+        with suppress(oracledb.Error):
+            oracledb.enable_thin_mode()  # type: ignore[no-untyped-call]
     words = label.split(" ")
     options: dict[str, Any] = {
         "dsn": connect_string(url, source, found.address if found else None),
@@ -146,6 +159,15 @@ def login(url: URL, source: Source, found: Credentials | None, label: str) -> An
         connection.action = " ".join(words[2:])[:32]
     connection.client_identifier = label[:64]
     return connection
+
+
+def has_sent_secret(error: BaseException) -> bool:
+    """Tell whether a login may have failed after the password was sent: its answer was lost.
+
+    What is lost before that is wrapped in DPY-6005, or told by the listener.
+    """
+    detail = error.args[0] if error.args else None
+    return getattr(detail, "full_code", None) in LOST
 
 
 def begin_read_only(connection: sa.Connection) -> None:

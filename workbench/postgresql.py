@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import select
+import socket
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -55,9 +56,15 @@ PARSED = {"bytea": pa.large_string(), "float4": pa.float32()}
 
 
 def login(url: URL, source: Source, found: Credentials | None, label: str) -> Any:
-    """Open one psycopg connection; its exception is the driver's own."""
+    """Open one psycopg connection; its exception is the driver's own.
+
+    Each address of the host is tried as long as no password was sent. Left to itself, libpq would
+    send one that was refused again: to the next address, and without TLS.
+    """
+    import psycopg
+
     address = found.address if found else None
-    query = {key: value for key, value in url.query.items() if isinstance(value, str)}
+    query = {k: v if isinstance(v, str) else ",".join(v) for k, v in url.query.items()}
     options: dict[str, Any] = {
         "host": url.host or (address and address.host),
         "port": url.port or (address and address.port),
@@ -75,14 +82,50 @@ def login(url: URL, source: Source, found: Credentials | None, label: str) -> An
         "keepalives_idle": 30,
         "keepalives_interval": 10,
         "keepalives_count": 3,
+        "gssencmode": "disable",
         **query,
     }
     if found:
         options |= {"user": found.username, "password": found.password.get_secret_value()}
-    connection = _patient().connect(**{k: v for k, v in options.items() if v is not None})
-    # The server itself is to speak first.
-    connection.limit = source.call_timeout + GRACE
-    return connection
+    options = {key: value for key, value in options.items() if value is not None}
+    failure: psycopg.OperationalError | None = None
+    for place in _addresses(options):
+        for mode in _modes(options):
+            try:
+                connection = _patient().connect(**options, **place, **mode)
+            except psycopg.OperationalError as error:
+                if has_sent_secret(error):
+                    raise
+                failure = error
+                if "does not support SSL" not in str(error):
+                    break  # without TLS only where none is offered
+            else:
+                # The server itself is to speak first.
+                connection.limit = source.call_timeout + GRACE
+                return connection
+    assert failure is not None  # noqa: S101
+    raise failure
+
+
+def _addresses(options: Mapping[str, Any]) -> list[dict[str, str]]:
+    host = options.get("host")
+    if not host or host.startswith("/") or "," in host or "hostaddr" in options:
+        return [{}]
+    found = socket.getaddrinfo(host, options.get("port"), type=socket.SOCK_STREAM)
+    return [{"hostaddr": address} for address in dict.fromkeys(str(one[4][0]) for one in found)]
+
+
+def _modes(options: Mapping[str, Any]) -> list[dict[str, str]]:
+    host = options.get("host")
+    if not host or host.startswith("/") or "sslmode" in options:
+        return [{}]
+    return [{"sslmode": "require"}, {"sslmode": "disable"}]
+
+
+def has_sent_secret(error: BaseException) -> bool:
+    """Tell whether a login failed after the password had been sent."""
+    connection = getattr(error, "pgconn", None)
+    return bool(connection and connection.used_password)
 
 
 @cache

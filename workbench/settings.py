@@ -6,9 +6,10 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.functional_validators import AfterValidator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -22,6 +23,10 @@ from sqlalchemy.exc import ArgumentError
 from workbench.errors import SettingsError, nearest
 
 CONFIG_NAME = "workbench.toml"
+# A login in a dsn; where no other is given, the driver takes host/service for one as well.
+LOGIN, BARE_LOGIN = r"(?is)^(?!\s*\().*@|passw", r"|^[^\s/@:.()]+/."
+# From wherever a notebook runs; an unknown user's ~ stays as it is.
+Folder = Annotated[Path, AfterValidator(lambda it: project_folder() / os.path.expanduser(it))]  # noqa: PTH111
 
 
 class Pool(BaseModel):
@@ -58,9 +63,9 @@ class Source(BaseModel):
     numbers: Literal["exact", "float"] = "exact"
     pool: Pool = Pool()
     thick: bool = Field(default=False, description="Oracle: through the Instant Client")
-    client_lib_dir: Path | None = Field(default=None, description="Oracle: where that client is")
-    config_dir: Path | None = Field(default=None, description="Oracle: where tnsnames.ora is")
-    wallet_location: Path | None = Field(default=None, description="Oracle: where the wallet is")
+    client_lib_dir: Folder | None = Field(default=None, description="Oracle: where that client is")
+    config_dir: Folder | None = Field(default=None, description="Oracle: where tnsnames.ora is")
+    wallet_location: Folder | None = Field(default=None, description="Oracle: where the wallet is")
 
     @field_validator("url")
     @classmethod
@@ -73,29 +78,25 @@ class Source(BaseModel):
             raise ValueError(
                 "the URL cannot be parsed; it looks like postgresql+psycopg://host:5432/dbname"
             ) from None
-        keys = " ".join(parsed.query).casefold()
+        secret = re.search("passw|pwd", " ".join(parsed.query).casefold())
         # Oracle's own user/password@host lands in the database's part of the URL.
-        if (
-            parsed.password is not None
-            or re.search("passw|pwd", keys)
-            or "@" in (parsed.database or "")
-        ):
+        if parsed.password is not None or secret or "@" in (parsed.database or ""):
             raise ValueError(
                 "the URL contains a password, which would end in logs and version control; "
                 'take it out and name where it is kept, e.g. credentials = "env:WAREHOUSE" '
                 "(reads WAREHOUSE_USERNAME and WAREHOUSE_PASSWORD)"
             )
+        if (kind := parsed.get_backend_name()) not in ("postgresql", "oracle"):
+            ours = "postgresql+psycopg://… and oracle+oracledb://… are"
+            raise ValueError(f"{kind} databases are not supported; {ours}")
+        if kind == "oracle" and (odd := set(parsed.query) - {"service_name", "protocol"}):
+            raise ValueError(f"the URL's key {min(odd)!r} is unknown; use service_name, protocol")
         return url
-
-    @field_validator("dsn")
-    @classmethod
-    def _is_no_login(cls, dsn: str | None) -> str | None:
-        if dsn and ("@" in dsn or re.search("passw", dsn, re.IGNORECASE)):
-            raise ValueError("the dsn contains a login; it only says where the database is")
-        return dsn
 
     @model_validator(mode="after")
     def _leads_somewhere(self) -> Source:
+        if self.dsn and re.search(LOGIN + BARE_LOGIN * (not self.credentials), self.dsn):
+            raise ValueError("the dsn contains a login; it only says where: an alias, //host/name")
         if self.kind == "embedded":
             return self
         if self.url is None and self.dsn is None:
@@ -132,13 +133,18 @@ class Settings(BaseSettings):
     notebooks: Path = Path("notebooks")
     kernels: Kernels = Kernels()
 
-    @field_validator("sources")
+    @field_validator("sources", mode="before")
     @classmethod
-    def _demo_is_always_there(cls, sources: dict[str, Source]) -> dict[str, Source]:
+    def _demo_is_always_there(cls, sources: Any) -> Any:
+        if not isinstance(sources, dict):
+            return sources
         if odd := [name for name in sources if name != name.lower()]:
             # The environment knows no case: an override would make a second source.
             raise ValueError(f"the source name {odd[0]!r} must be written in lower case")
-        return {"demo": Source(kind="embedded"), **sources}
+        demo = sources.get("demo", {})
+        if isinstance(demo, dict) and not demo.keys() & {"url", "dsn"}:
+            demo = {"kind": "embedded", **demo}
+        return {"demo": demo} | sources | {"demo": demo}
 
     @classmethod
     def settings_customise_sources(
@@ -209,11 +215,18 @@ def load_settings() -> Settings:
         raise SettingsError(f"The environment or .env cannot be read: {error}.") from None
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "settings"
-        raise SettingsError(
-            f"{place}: {first['msg'].removeprefix('Value error, ')}.",
-            f"Set in {config.name if config else 'the environment'} or as WORKBENCH_… variables.",
-        ) from None
+        parts = [str(part) for part in first["loc"]] or ["settings"]
+        place, last = ".".join(parts), parts[-1]
+        said = f"{place}: {first['msg'].removeprefix('Value error, ')}."
+        hint = f"Set in {config.name if config else 'the environment'} or as WORKBENCH_… variables."
+        if first["type"] in ("extra_forbidden", "model_type"):
+            model = Kernels if parts[0] == "kernels" else Pool if parts[2:3] == ["pool"] else Source
+            known = sorted(field.alias or key for key, field in model.model_fields.items())
+            said = f"{place} is a table: write [{place}], and a line for each of its keys below."
+            if first["type"] == "extra_forbidden":
+                said = f"{place}: unknown key {last!r}.{nearest(last, known)}"
+            hint = f"Known keys: {', '.join(known)}. {hint}"
+        raise SettingsError(said, hint) from None
 
 
 def _refuse_unknown_keys(config: Path) -> None:
@@ -223,9 +236,7 @@ def _refuse_unknown_keys(config: Path) -> None:
         content: dict[str, Any] = tomllib.loads(config.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{config} cannot be read: {error}.") from None
-    unknown = sorted(set(content) - set(Settings.model_fields))
-    if unknown:
-        raise SettingsError(
-            f"{config.name} holds the unknown key {unknown[0]!r}.",
-            f"Known keys: {', '.join(sorted(Settings.model_fields))}.",
-        )
+    known = sorted(Settings.model_fields)
+    if unknown := sorted(set(content) - set(known)):
+        said = f"{config.name} holds the unknown key {unknown[0]!r}.{nearest(unknown[0], known)}"
+        raise SettingsError(said, f"Known keys: {', '.join(known)}.")

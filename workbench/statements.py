@@ -43,7 +43,9 @@ def compiled(
 def text_clause(statement: str) -> sa.TextClause:
     """Make a clause of a text; a colon inside a string, a name or a comment is no bind."""
     pairs = zip(statement, _masked(statement), strict=True)
-    return sa.text("".join(r"\:" if c == ":" != m else c for c, m in pairs))
+    text = "".join(r"\:" if c == ":" != m else c for c, m in pairs)
+    # SQLAlchemy sees no bind where PostgreSQL's cast follows it at once.
+    return sa.text(re.sub(r"(?<![:\w\\]):(\w+)(?=::)", r":\1 ", text))
 
 
 def single_select(statement: str) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy import exc
 
 from workbench.errors import ConnectionFailed, QueryError, fault_of
 
+UNSENDABLE = (UnicodeError, TypeError, ValueError, OverflowError)  # what drivers raise for a value
 CHUNK = 500  # rows in one executemany: more gain nothing, and a refused one is found among fewer
 
 
@@ -25,39 +26,59 @@ def execute(
     during the commit, it says that the outcome is unknown.
     """
     count = 0
+    names: list[str] | None = None
     transaction = connection.begin()
-    while chunk := [_sendable(row) for row in islice(rows, CHUNK)]:
+    while chunk := [_sendable(row, count + n) for n, row in enumerate(islice(rows, CHUNK), 1)]:
+        names = names or sorted(chunk[0])
+        for place, row in enumerate(chunk, start=count + 1):
+            if sorted(row) != names:
+                # SQLAlchemy takes the columns of the first, and would drop the others'.
+                raise QueryError(
+                    f"Row {place:,} does not have the columns of row 1: {', '.join(names)}.",
+                    "Give every row the same names, None where there is no value.",
+                )
         savepoint = connection.begin_nested()
         try:
             connection.execute(statement, chunk)
             savepoint.commit()
             count += len(chunk)
             continue
-        except exc.StatementError as error:
-            if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
-                raise
+        except (exc.StatementError, *UNSENDABLE) as error:
+            lost = _is_lost(error)
+        if lost:
+            raise ConnectionFailed(
+                "The connection was lost before the rows were committed: none was written.",
+                "Run it again.",
+            )
         # One by one: no driver says reliably which row of a chunk it was.
         savepoint.rollback()
-        place, why, hint = _first_refused(connection, statement, chunk)
+        place, reason, hint = _first_refused(connection, statement, chunk)
         transaction.rollback()
-        raise QueryError(f"Row {count + place:,} was refused: {why} No row was written.", hint)
-    lost = False
+        raise QueryError(f"Row {count + place:,} was refused: {reason} No row was written.", hint)
     try:
         transaction.commit()
+        return count
     except exc.DBAPIError as error:
-        lost = error.connection_invalidated
-        if not lost:
-            raise
+        lost, (reason, hint) = _is_lost(error), _reason(error)
     if lost:
         raise ConnectionFailed(
             "The connection was lost while the rows were being committed: whether they were "
             "written is unknown, and nothing was tried again.",
             f"Look whether the {count:,} rows are there before you run it again.",
         )
-    return count
+    raise QueryError(f"The rows were refused in the end: {reason} No row was written.", hint)
 
 
-def _sendable(row: Mapping[str, Any]) -> dict[str, Any]:
+def _is_lost(error: Exception) -> bool:
+    return isinstance(error, exc.DBAPIError) and error.connection_invalidated
+
+
+def _sendable(row: Any, place: int) -> dict[str, Any]:
+    if not isinstance(row, Mapping):
+        raise QueryError(
+            f"Row {place:,} is a {type(row).__name__}, not a mapping from bind to value.",
+            "Give dictionaries, or a polars frame.",
+        )
     # Moments in UTC, as the sessions are: Oracle's driver sends no offset.
     return {
         name: value.astimezone(dt.UTC) if isinstance(value, dt.datetime) and value.tzinfo else value
@@ -74,11 +95,17 @@ def _first_refused(
         except exc.DBAPIError as error:
             if error.connection_invalidated:
                 raise
-            fault = fault_of(error)
-            # What the database says may show the row's values; the catalogue does not.
-            if fault is None:
-                return place, f"{type(error.orig).__name__}.", None
-            return place, f"{fault.meaning.removesuffix('.')} ({fault.code}).", fault.fix
+            return place, *_reason(error)
         except exc.StatementError:
             return place, "it lacks a value that the statement names.", None
+        except UNSENDABLE as error:
+            return place, f"it holds a value that cannot be sent ({type(error).__name__}).", None
     return 1, "it or one after it was refused together with the others only.", None
+
+
+def _reason(error: exc.DBAPIError) -> tuple[str, str | None]:
+    """Say why; what the database says may show a row's values, the catalogue does not."""
+    fault = fault_of(error)
+    if fault is None:
+        return f"{type(error.orig).__name__}.", None
+    return f"{fault.meaning.removesuffix('.')} ({fault.code}).", fault.fix

@@ -45,13 +45,15 @@ def extract_command(
     them, else text; '"5"' is text too. Exit codes: 0 written, 1 failed, 2 the request was wrong,
     130 cancelled.
     """
-    if what.endswith(".sql"):
-        if not Path(what).is_file():
-            raise UsageError(f"There is no file {what}.")
-        what = Path(what).read_text(encoding="utf-8")
+    if what.lower().endswith(".sql"):
+        from workbench.engines import read_text
+
+        what = read_text(what)
     from workbench.database import connect
 
     binds = {name: _typed(text) for name, text in parameter}
+    if taken := binds.keys() & {"overwrite", "progress"}:
+        raise UsageError(f"A bind cannot be called {taken.pop()!r}.", "Rename it in the statement.")
     with cancellable(), connect(source) as db:
         written = db.extract(what, output, overwrite=overwrite, progress=not quiet, **binds)
     if as_json:

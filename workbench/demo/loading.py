@@ -41,7 +41,7 @@ def load_into(source: str, rows: int = DEFAULT_ROWS, *, progress: bool = False) 
         targets, missing = db._attempt("The look at its schemas", lambda c: _targets(db, c))
         tables = _tables(db.engine.dialect, targets)
         try:
-            db._attempt("CREATE TABLE", lambda c: _make(c, missing, tables, made))
+            db._attempt("CREATE TABLE", lambda c: _make(c, missing, tables, made), writes=True)
             for sample, generator in SCHEMAS.items():
                 for name, frame in generator.generate(rows).items():
                     place = f"{targets[sample]}.{name}"
@@ -49,7 +49,7 @@ def load_into(source: str, rows: int = DEFAULT_ROWS, *, progress: bool = False) 
                     counts[place] = db.execute_many(sa.insert(tables[sample, name]), lines)
         except BaseException:
             try:
-                db._attempt("DROP TABLE", lambda c: _drop(c, missing, made))
+                db._attempt("DROP TABLE", lambda c: _drop(c, missing, made), writes=True)
             except WorkbenchError as error:
                 log.warning("%s: not all that was loaded is dropped again: %s", source, error)
             raise
@@ -106,8 +106,9 @@ def _make(
         for schema in schemas:
             connection.execute(ddl.CreateSchema(schema))
         for table in tables.values():
-            connection.execute(ddl.CreateTable(table))
+            # Before it is: the answer may get lost, and on Oracle the table stays.
             made.append(table)
+            connection.execute(ddl.CreateTable(table))
             connection.execute(ddl.SetTableComment(table))
             for column in table.columns:
                 connection.execute(ddl.SetColumnComment(column))
