@@ -14,6 +14,7 @@ from pathlib import Path
 import boto3
 import oracledb
 import polars as pl
+import psycopg
 import pytest
 import sqlalchemy as sa
 import standin
@@ -700,3 +701,39 @@ def test_postgresql_that_says_nothing_is_given_up(below: FaultyNetwork) -> None:
     below.stall()
     with pytest.raises(ConnectionFailed, match=r"says nothing|timeout"):
         connect("pg")
+
+
+@pytest.fixture
+def locked(below: FaultyNetwork, oracle: Oracle, monkeypatch: pytest.MonkeyPatch) -> FaultyNetwork:
+    """The source "pg" asks for a password, and knows the wrong one."""
+    monkeypatch.setenv("PG_USERNAME", "keeper")
+    monkeypatch.setenv("PG_PASSWORD", WRONG)
+    path = Path("workbench.toml")
+    path.write_text(path.read_text().replace("postgres@", "") + 'credentials = "env:PG"\n')
+    assert oracle.postgresql
+    with psycopg.connect(oracle.postgresql, autocommit=True) as admin:
+        if not admin.execute("SELECT 1 FROM pg_roles WHERE rolname = 'keeper'").fetchone():
+            admin.execute(f"CREATE ROLE keeper LOGIN PASSWORD '{standin.PASSWORD}'")
+            row = admin.execute("SHOW hba_file").fetchone()
+            assert row
+            rules = standin.ROOT / row[0].lstrip("/")
+            rules.write_text(f"host all keeper all scram-sha-256\n{rules.read_text()}")
+            admin.execute("SELECT pg_reload_conf()")
+    return below
+
+
+def test_postgresql_is_sent_a_wrong_password_once(locked: FaultyNetwork, oracle: Oracle) -> None:
+    log = standin.statements(oracle)
+    with pytest.raises(ConnectionFailed, match="28P01"):
+        connect("pg")
+    with pytest.raises(CredentialsError, match="seconds ago"):
+        connect("pg")
+    assert log().count('password authentication failed for user "keeper"') == 1
+
+
+def test_postgresql_lost_after_the_password_is_not_asked_again(locked: FaultyNetwork) -> None:
+    locked.cut_on_request(b",p=", delivered=False)
+    with pytest.raises(ConnectionFailed, match=r"lost|closed|reset"):
+        connect("pg")
+    # One that asks for TLS, which this server does not offer; one that sends the password.
+    assert locked.connections == 2
