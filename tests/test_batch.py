@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from commands import command
 from conftest import BIN, Command
 
-from commands import command
 from notebooks import make_notebook, only_run, runs_in
 from workbench.errors import UsageError
 from workbench.running.plans import read_plan
@@ -54,7 +54,7 @@ def test_a_plan_with_defaults_matrix_and_names(project: Path, workbench: Command
     done = command("batch", "plan.yaml", "--only", "of two")
     assert done.returncode == 0, done.stderr
     assert "2 of 2 runs are good" in done.stdout
-    last = runs_in(project / "reports" / "of two-x=3-source=p_q")[-1]
+    last = project / "reports" / "of two-x=3-source=p_q" / "latest"
     figure = json.loads((last / "run.json").read_text())["figures"][0]
     assert (figure["value"], figure["previous"]) == (3, 3)
     assert len(runs_in(project / "reports" / "a")) == 1
@@ -220,4 +220,4 @@ def test_no_cluster_there(project: Path) -> None:
         _, stderr = process.communicate(timeout=120)
         assert process.returncode == 1, stderr
         assert f"No Dask scheduler answers at {address}" in stderr
-        assert "Traceback" not in done.stderr
+        assert "Traceback" not in stderr

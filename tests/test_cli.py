@@ -12,10 +12,10 @@ import openpyxl
 import papermill
 import polars as pl
 import pytest
+from commands import command
 from conftest import BIN, ROOT, Command
 from papermill.exceptions import PapermillExecutionError
 
-from commands import command
 from notebooks import make_notebook, runs_in
 from workbench.running.export import ReportExporter
 
@@ -111,9 +111,7 @@ def test_input_that_cannot_be_read_ends_in_a_truthful_report(
          "the URL contains a password"),
     ],
 )  # fmt: skip
-def test_a_source_that_cannot_be_used(
-    project: Path, toml: str, source: str, says: str
-) -> None:
+def test_a_source_that_cannot_be_used(project: Path, toml: str, source: str, says: str) -> None:
     (project / "workbench.toml").write_text(toml + "\n")
     done = command("run", RUN_COLORS, "-p", "source", source)
     assert done.returncode == 1

@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 
 from workbench import embedded
 from workbench.database import Database, connect, single_select
-from workbench.errors import ConnectionFailed, CredentialsError, DataError, QueryError, SettingsError
+from workbench.errors import (
+    ConnectionFailed,
+    CredentialsError,
+    DataError,
+    QueryError,
+    SettingsError,
+)
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 import yaml
+from commands import command as here
 from conftest import ROOT
 
 import workbench
-from commands import command as here
 from workbench import run_colors
 from workbench.running.plans import read_plan
 from workbench.settings import Pool, Settings, Source

@@ -25,7 +25,7 @@ from workbench.doctor import Check, examine
 WORD = "a-very-secret-word"
 NAMES = [
     "configuration", "credentials", "network", "tls", "login", "encryption", "read only",
-    "dictionary", "writing", "clock", "round trip", "versions",
+    "schema", "dictionary", "writing", "clock", "round trip", "versions",
 ]  # fmt: skip
 
 
@@ -87,11 +87,11 @@ def by_name(checks: list[Check]) -> dict[str, Check]:
 
 
 def only_failure(checks: list[Check]) -> Check:
-    """Give the one that failed; after it nothing was tried."""
+    """Give the first that failed; after it nothing works."""
     marks = [check.mark for check in checks]
     by_name(checks)
     failed = marks.index("✗")
-    assert set(marks[failed + 1 :]) <= {"–"}
+    assert set(marks[failed + 1 :]) <= {"–", "✗"}
     return checks[failed]
 
 
@@ -159,7 +159,7 @@ def test_every_source_and_the_machine(project: Path, workbench: Command) -> None
     ]:
         assert said in " ".join(text.split())
         assert "→ " in text
-        assert "– login not checked without" in " ".join(text.split())
+        assert "– read only not checked without" in " ".join(text.split())
 
 
 @pytest.mark.parametrize(
@@ -232,6 +232,37 @@ def test_one_login_is_enough(
     assert sum("connection authorized: user=reader" in line for line in lines) == 1
 
 
+def test_a_schema_that_is_not_there(
+    server: psycopg.Connection[Any], configure: Callable[..., str]
+) -> None:
+    checks = by_name(examine(configure(place(server), schema="Publik")))
+    assert checks["schema"].mark == "✗"
+    assert checks["schema"].found == "There is no schema 'Publik'. Did you mean 'public'?"
+    assert checks["dictionary"].mark == "✓"
+    checks = by_name(examine(configure(place(server), schema="PUBLIC")))
+    assert checks["schema"].mark == "✓"
+
+
+def test_a_server_that_goes_away_between_two_steps(
+    server: psycopg.Connection[Any],
+    configure: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def last(visit: Any) -> doctor.Found:
+        found = clock(visit)
+        server.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'reader'"
+        )
+        return found
+
+    clock = doctor._Visit.clock
+    monkeypatch.setattr(doctor._Visit, "clock", last)
+    failed = only_failure(examine(configure(place(server))))
+    assert failed.name == "round trip"
+    assert not caplog.records, "nothing but the check tells of it"
+
+
 def test_no_text_of_a_server_reaches_the_terminal_raw(configure: Callable[..., str]) -> None:
     text = f"\x1b]0;owned\x07\x1b[2Jno\x08such\x9bthing for {WORD}"
     fields = f"SFATAL\0VFATAL\0CXX999\0M{text}\0\0".encode()
@@ -278,6 +309,28 @@ def test_oracle(oracle: Oracle, oracle_source: Callable[..., str]) -> None:
     assert checks["clock"].mark == "✓"
     assert checks["versions"].found.startswith("Oracle ")
     assert checks["versions"].found.endswith(", thin mode")
+
+
+@pytest.mark.oracle
+def test_one_dead_address_of_two_is_a_warning(
+    oracle: Oracle, oracle_source: Callable[..., str], project: Path
+) -> None:
+    source = oracle_source()
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        addresses = "".join(
+            f"(ADDRESS=(PROTOCOL=tcp)(HOST={host})(PORT={port}))"
+            for host, port in (closed.getsockname(), (oracle.host, oracle.port))
+        )
+        data = f"(CONNECT_DATA=(SERVICE_NAME={oracle.service}))"
+        (project / "workbench.toml").write_text(
+            f'[sources.{source}]\ncredentials = "env:ORA"\n'
+            f'dsn = "(DESCRIPTION=(ADDRESS_LIST={addresses}){data})"\n'
+        )
+        checks = by_name(examine(source))
+    assert (checks["network"].mark, checks["login"].mark) == ("!", "✓")
+    assert "no program listens" in checks["network"].found
+    assert not [check for check in checks.values() if check.mark == "✗"]
 
 
 @pytest.mark.oracle

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 import sampled
 import sqlalchemy as sa
+from commands import command
 from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from sqlalchemy.dialects.oracle.oracledb import OracleDialect_oracledb
@@ -207,11 +208,11 @@ def test_the_samples_arrive_exact_and_described(oracle_db) -> None:
 
 
 @pytest.mark.oracle
-def test_the_notebook_passes_and_its_report_names_the_server(oracle_db, workbench) -> None:
+def test_the_notebook_passes_and_its_report_names_the_server(oracle_db) -> None:
     notebook = ROOT / "notebooks" / "run_colors.ipynb"
-    ran = workbench(
+    ran = command(
         "run", str(notebook), "-p", "source", "oracle", "-p", "input", own(oracle_db, "colors"),
-        "--json", cwd=Path.cwd(),
+        "--json",
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     outcome = json.loads(ran.stdout)

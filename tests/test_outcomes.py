@@ -16,9 +16,9 @@ import papermill
 import psutil
 import pytest
 import yaml
+from commands import command
 from conftest import BIN, Command
 
-from commands import command
 from notebooks import make_notebook, only_run, runs_in
 from workbench.running.export import ReportExporter
 from workbench.running.watch import Stopped
@@ -249,13 +249,14 @@ def test_papermill_alone_calls_cells_completed_that_never_ran(project: Path) -> 
         return [cell.metadata.papermill.status for cell in executed.cells][-2:]
 
     for name, says in (("loops", "ran out of time"), ("dies", "kernel of this run died")):
-        words = [f"{name}.ipynb", "out.ipynb", *(["--execution-timeout", "1"] * (name == "loops"))]
+        limit = 1 if name == "loops" else None
+        words = [f"{name}.ipynb", "out.ipynb", *(["--execution-timeout", "1"] if limit else [])]
         plain = subprocess.run([BIN / "papermill", *words], cwd=project, capture_output=True)
         assert plain.returncode != 0
         assert statuses() == ["completed", "completed"]
         with pytest.raises(Stopped):
             papermill.execute_notebook(
-                *words[:2], engine_name="workbench", execution_timeout=1, progress_bar=False
+                *words[:2], engine_name="workbench", execution_timeout=limit, progress_bar=False
             )
         assert statuses() == ["failed", "pending"]
         assert says in ReportExporter().from_filename("out.ipynb")[0]
@@ -403,9 +404,9 @@ def test_secrets_are_no_parameters(project: Path, workbench: Command) -> None:
 
 def test_compare_to_a_chosen_run(project: Path) -> None:
     make_notebook(project / "f.ipynb", "import workbench as wb; wb.record('n', x, better='up')")
-    for value in ("1", "5"):
-        command("run", "f.ipynb", "-p", "x", value)
-    first, _ = runs_in(project / "reports" / "f")
+    command("run", "f.ipynb", "-p", "x", "1")
+    [first] = runs_in(project / "reports" / "f")
+    command("run", "f.ipynb", "-p", "x", "5")
     done = command("run", "f.ipynb", "-p", "x", "11", "--compare-to", first.name, "--json")
     run = json.loads(done.stdout)
     assert run["figures"][0]["previous"] == 1

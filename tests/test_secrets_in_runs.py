@@ -1,4 +1,4 @@
-"""A secret that only the kernel knows never leaves it: the installed command, with moto's AWS."""
+"""A secret that only the kernel knows never leaves it: the command line, with moto's AWS."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from commands import command
 from conftest import Command
 from moto.server import ThreadedMotoServer
 
@@ -94,12 +95,10 @@ def test_a_run_holds_no_secret(
     assert run["figures"][0]["value"] == "[redacted]"
 
 
-def test_data_files_with_a_secret_fail_the_run(
-    project: Path, workbench: Command, aws: dict[str, str]
-) -> None:
+def test_data_files_with_a_secret_fail_the_run(project: Path, aws: dict[str, str]) -> None:
     make_notebook(project / "saves.ipynb", RESOLVE, SAVE)
     environment = {name: text for name, text in aws.items() if name != "value"}
-    done = workbench("run", "saves.ipynb", "--quiet", cwd=project, **environment)
+    done = command("run", "saves.ipynb", "--quiet", **environment)
     assert done.returncode == 1
     removed = "data/held.csv, data/held.parquet, data/held.xlsx"
     assert f"{removed} held a secret value, so it was removed" in done.stderr
@@ -111,14 +110,12 @@ def test_data_files_with_a_secret_fail_the_run(
     assert_nowhere(project / "reports", aws["value"], done.stdout, done.stderr)
 
 
-def test_a_file_named_by_a_secret_fails_the_run(
-    project: Path, workbench: Command, aws: dict[str, str]
-) -> None:
+def test_a_file_named_by_a_secret_fails_the_run(project: Path, aws: dict[str, str]) -> None:
     save = "import os\nopen(f\"{os.environ['WORKBENCH_RUN_DIR']}/data/{value[-8:]}.csv\", 'w')"
     named = RESOLVE + "from workbench.redaction import protect\nprotect(value[-8:])\n"
     make_notebook(project / "names.ipynb", named, save)
     environment = {name: text for name, text in aws.items() if name != "value"}
-    done = workbench("run", "names.ipynb", cwd=project, **environment)
+    done = command("run", "names.ipynb", **environment)
     assert done.returncode == 1
     [folder] = runs_in(project / "reports" / "names")
     assert list((folder / "data").iterdir()) == []
@@ -126,12 +123,12 @@ def test_a_file_named_by_a_secret_fails_the_run(
 
 
 def test_a_secret_printed_before_it_was_known_is_taken_out_by_the_runner(
-    project: Path, workbench: Command, aws: dict[str, str]
+    project: Path, aws: dict[str, str]
 ) -> None:
     value = aws["value"]
     make_notebook(project / "early.ipynb", "import os\nprint(os.environ['EARLY'])", RESOLVE)
     environment = {name: text for name, text in aws.items() if name != "value"}
-    done = workbench("run", "early.ipynb", cwd=project, EARLY=value, **environment)
+    done = command("run", "early.ipynb", EARLY=value, **environment)
     assert done.returncode == 0, done.stderr
     assert "[redacted]" in only_run(project / "reports" / "early")[1]
     assert_nowhere(project / "reports", value, done.stdout, done.stderr)

@@ -61,7 +61,5 @@ def refuse_what_excel_would_lose(sheet: pl.DataFrame, before: int) -> None:
         raise DataError(f"Excel holds {EXCEL_ROWS - 1:,} rows below a header; here are more.", hint)
     for column in sheet.select(cs.string()):
         if (column.str.len_chars() > EXCEL_CHARACTERS).any():
-            raise DataError(
-                f"Excel holds {EXCEL_CHARACTERS:,} characters in a cell; {column.name} has more.",
-                hint,
-            )
+            cell = f"{EXCEL_CHARACTERS:,} characters in a cell"
+            raise DataError(f"Excel holds {cell}; {column.name} has more.", hint)

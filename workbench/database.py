@@ -350,9 +350,8 @@ class Database:
         full = [f"{schema}.{table}" if "." in name else table for table in sorted(names)]
         schemas = sorted(inspector.get_schema_names())
         said = f"table {name!r}.{nearest(name, full)}"
-        hint = f"Tables there: {', '.join(full[:10])}."
-        if not full:
-            hint = f"Schemas there: {', '.join(schemas[:10])}."
+        kind, there = ("Tables", full) if full else ("Schemas", schemas)
+        hint = f"{kind} there: {', '.join(there[:10])}."
         if schema and _match(schema, schemas) is None:
             said = f"schema {schema!r} for the table {name!r}.{nearest(schema, schemas)}"
         if " " in name:

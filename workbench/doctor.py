@@ -118,8 +118,8 @@ def examine(name: str, *, timeout: float = 10, insist: bool = True) -> list[Chec
             if step == "login" and checks[-1].ok:
                 # The driver knows more ways than the one that was tried: other addresses, a proxy.
                 checks = [replace(check, ok=None if check.ok is None else True) for check in checks]
-            way = visit.connection is None and step not in ("network", "tls")
-            if visit.is_lost() or (way and checks[-1].ok is False):
+            needed = visit.connection is None and step not in ("network", "tls")
+            if visit.is_lost() or (needed and checks[-1].ok is False):
                 stopper = title
     return checks
 
@@ -328,26 +328,19 @@ class _Visit:
     def round_trip(self) -> Found:
         def once() -> float:
             started = time.perf_counter()
-            try:
-                self.dialect.do_ping(self.driver)
-            except self.dialect.loaded_dbapi.Error:
-                self.connection.invalidate()
-                raise
+            self.connection.exec_driver_sql(CLOCK[self.dialect.name]).all()
             return time.perf_counter() - started
 
-        return True, f"{_ms(median(once() for _ in range(5)))}, median of 5"
+        with self.connection.begin():
+            return True, f"{_ms(median(once() for _ in range(5)))}, median of 5"
 
     def versions(self) -> Found:
         product = {"oracle": "Oracle", "postgresql": "PostgreSQL"}[self.dialect.name]
         server = ".".join(map(str, self.dialect.server_version_info))
-        module = self.dialect.dbapi
-        found = f"{product} {server}, {module.__name__} {module.__version__}"
-        if product == "PostgreSQL":
-            return True, found
-        if self.driver.thin:
-            return True, f"{found}, thin mode"
-        client = ".".join(map(str, module.clientversion()))
-        return True, f"{found}, thick mode with Oracle Client {client}"
+        driver = connections.DIALECTS[self.dialect.name].driver(self.driver)
+        if driver.endswith("thick mode"):
+            driver += f", Oracle Client {'.'.join(map(str, self.dialect.dbapi.clientversion()))}"
+        return True, f"{product} {server}, {driver}"
 
 
 STEPS = (

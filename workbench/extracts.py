@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -127,18 +127,16 @@ def _taken(path: Path) -> UsageError:
 
 def _place(building: Path, target: Path, path: Path, overwrite: bool) -> None:
     if not overwrite:
-        try:
+        with suppress(OSError):
             # Unlike a rename, it refuses in one step what has come there meanwhile.
-            return os.link(building, target)
-        except OSError:
-            # Taken, or a file system without links: there, this look has to do.
-            taken = os.path.lexists(target)
-        if taken:
+            os.link(building, target)
+            return
+        # Taken, or a file system without links: there, this look has to do.
+        if os.path.lexists(target):
             raise _taken(path)
     elif target.exists():
         shutil.copymode(target, building)
     building.replace(target)
-    return None
 
 
 def _telling(batches: Iterator[pl.DataFrame], path: Path) -> Generator[pl.DataFrame]:

@@ -70,6 +70,4 @@ def _show(title: str, checks: list[Check]) -> None:
         if check.fix:
             words.append(f"\n→ {check.fix}", colours[check.mark])
         table.add_row(Text(check.mark, colours[check.mark]), Text(check.name), words)
-    console = Console()
-    console.print(table)
-    console.print()
+    Console().print(table, "")
