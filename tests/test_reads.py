@@ -135,7 +135,7 @@ def test_a_type_without_an_equal_is_refused_before_a_row_is_read(db, expression:
             st.datetimes(),
             st.datetimes(timezones=st.just(PARIS), min_value=dt.datetime(1900, 1, 1)),
             st.binary(),
-            st.floats(),
+            st.floats().map(lambda number: number + 0.0),  # a bound -0.0 arrives as 0.0
             st.timedeltas(dt.timedelta(-(10**6)), dt.timedelta(10**6)),
         ),
         min_size=1,

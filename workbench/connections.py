@@ -44,12 +44,7 @@ def open_engine(name: str, source: Source, *, insist: bool = False) -> Engine:
     login is one of ours. With `insist` also a secret is tried that was refused lately.
     """
     url = source_url(source)
-    dialect = DIALECTS.get(url.get_backend_name())
-    if dialect is None:
-        raise ConnectionFailed(
-            f"{url.get_backend_name()} databases are not supported.",
-            "Use postgresql+psycopg://… or oracle+oracledb://….",
-        )
+    dialect = DIALECTS[url.get_backend_name()]
     pool = source.pool
     try:
         engine = sa.create_engine(
