@@ -103,7 +103,7 @@ def test_input_that_cannot_be_read_ends_in_a_truthful_report(
     ("toml", "source", "says"),
     [
         ("", "nowhere", "Unknown source 'nowhere'"),
-        ('[sources.down]\nurl = "postgresql+psycopg://127.0.0.1:9/x"', "down",
+        ('[sources.down]\nretry_for = 0\nurl = "postgresql+psycopg://127.0.0.1:9/x"', "down",
          "Source 'down' cannot be reached at 127.0.0.1:9"),
         (f'[sources.w]\nurl = "postgresql+psycopg://u:{HIDDEN}@127.0.0.1/x"', "w",
          "the URL contains a password"),
