@@ -1,4 +1,7 @@
-"""Run every benchmark, or those named: `python -m benchmarks [first_report plan start index read extract]`."""
+"""Run the benchmarks that are named, or all: `python -m benchmarks [NAME ...]`.
+
+Names: first_report plan start index read extract.
+"""
 
 import sys
 from importlib import import_module
