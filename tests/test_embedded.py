@@ -17,7 +17,9 @@ import pytest
 COUNT = """
 import json, sys
 import sqlalchemy as sa
-from workbench import embedded
+from workbench import demo, embedded
+if "few" in sys.argv:
+    demo.DEFAULT_ROWS = 500
 url = embedded.connection_url()
 engine = sa.create_engine(url, poolclass=sa.NullPool)
 with engine.connect() as connection:
@@ -101,12 +103,13 @@ def test_starts_once_and_is_shared(cache: Path) -> None:
 
 
 def test_four_at_once_load_once(cache: Path) -> None:
-    results = [finish(process) for process in [launch(cache) for _ in range(4)]]
+    started = [launch(cache, COUNT, "few") for _ in range(4)]
+    results = [finish(process) for process in started]
     assert results == [results[0]] * 4
 
 
 def test_survives_kill_of_client_and_of_server(cache: Path) -> None:
-    first = launch(cache, COUNT, "stay")
+    first = launch(cache, COUNT, "stay", "few")
     assert first.stdout is not None
     before = json.loads(first.stdout.readline())
     postmaster = int((cache / "postgres-18/postmaster.pid").read_text().split()[0])
@@ -126,7 +129,7 @@ def test_survives_kill_of_client_and_of_server(cache: Path) -> None:
 @pytest.mark.parametrize("name", ["with a blank, a 'quote' and $HOME", "long/" + "x" * 120])
 def test_awkward_paths(tmp_path: Path, name: str) -> None:
     cache = tmp_path / name
-    assert finish(launch(cache))["colors"] == 20_000
+    assert finish(launch(cache, COUNT, "few"))["colors"] == 500
     assert stopped(cache)
 
 

@@ -29,7 +29,7 @@ orders = st.permutations(KEYS).flatmap(
 )
 relaxed = settings(
     deadline=None,
-    max_examples=60,
+    max_examples=30,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
