@@ -28,7 +28,7 @@ from workbench.errors import (
     nearest,
 )
 from workbench.settings import Source, load_settings
-from workbench.statements import Statement, compiled, single_select, text_clause
+from workbench.statements import Statement, begins_select, compiled, single_select, text_clause
 
 if TYPE_CHECKING:
     from workbench.extracts import Extract
@@ -127,12 +127,10 @@ class Database:
         `what` is SQL text, a table's name or a SQLAlchemy select or table. The file appears when
         it is whole; one that is there already is refused unless `overwrite`.
         """
-        from workbench import extracts, statements
+        from workbench import extracts
 
         label = what if isinstance(what, str) else "the statement"
-        if isinstance(what, str) and not re.match(
-            r"[\s(]*(select|with)\b", statements._masked(what), flags=re.IGNORECASE
-        ):
+        if isinstance(what, str) and not begins_select(what):
             what = self.table(what)
         statement = sa.select(what) if isinstance(what, sa.FromClause) else what
         frames = self._fetch(statement, binds, self.source.numbers)

@@ -56,7 +56,7 @@ def single_select(statement: str) -> str:
     masked = _masked(statement)
     text = statement[: len(masked.rstrip().rstrip("; \t\r\n"))]
     masked = masked[: len(text)]
-    if not re.match(r"[\s(]*(select|with)\b", masked, flags=re.IGNORECASE):
+    if not begins_select(text):
         raise QueryError(
             "Only SELECT and WITH statements can be read.",
             "What changes data goes through execute_many() or engine, on a source with "
@@ -65,6 +65,11 @@ def single_select(statement: str) -> str:
     if ";" in masked:
         raise QueryError("The text holds more than one statement; a single SELECT is expected.")
     return text
+
+
+def begins_select(text: str) -> bool:
+    """Tell a text that begins with SELECT or WITH, after comments and brackets, from others."""
+    return re.match(r"[\s(]*(select|with)\b", _masked(text), flags=re.IGNORECASE) is not None
 
 
 def _masked(statement: str) -> str:
