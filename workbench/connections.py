@@ -114,7 +114,7 @@ def session_label() -> str:
 def why(error: BaseException) -> str:
     """Say in plain words why there is no connection, with the code to search for."""
     fault = fault_of(error)
-    return f"{fault.meaning.removesuffix('.')} ({fault.code})" if fault else said(error)
+    return str(fault) if fault else said(error)
 
 
 def said(error: BaseException) -> str:

@@ -347,14 +347,14 @@ class Database:
     ) -> DataError:
         full = [f"{schema}.{table}" if "." in name else table for table in sorted(names)]
         schemas = sorted(inspector.get_schema_names())
-        said = f"table {name!r}.{nearest(name, full)}"
+        lacks = f"table {name!r}.{nearest(name, full)}"
         kind, there = ("Tables", full) if full else ("Schemas", schemas)
         hint = f"{kind} there: {', '.join(there[:10])}."
         if schema and _match(schema, schemas) is None:
-            said = f"schema {schema!r} for the table {name!r}.{nearest(schema, schemas)}"
+            lacks = f"schema {schema!r} for the table {name!r}.{nearest(schema, schemas)}"
         if " " in name:
             hint += " A statement begins with SELECT or WITH."
-        return DataError(f"Source {self.name!r} has no {said}", hint)
+        return DataError(f"Source {self.name!r} has no {lacks}", hint)
 
 
 def connect(source: str = "demo") -> Database:

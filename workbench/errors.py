@@ -73,6 +73,9 @@ class Fault:
     login: bool = False
     texts: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
+    def __str__(self) -> str:
+        return f"{self.meaning.removesuffix('.')} ({self.code})"
+
 
 @cache
 def faults() -> dict[str, Fault]:

@@ -170,7 +170,7 @@ def describe(connection: Any, statement: str, binds: Mapping[str, Any]) -> list[
 def batches(
     connection: Any, statement: str, binds: Mapping[str, Any], numbers: str, timeout: float
 ) -> Iterator[pl.DataFrame]:
-    """Yield a SELECT's rows in frames of about 8 MB, the first without rows, by COPY.
+    """Yield a SELECT's rows in frames of about BLOCK bytes, the first without rows, by COPY.
 
     COPY takes no binds from the server's side: the driver quotes them (libpq's escaping).
     Raises DataError for a value that does not fit its column, the driver's errors otherwise.

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from workbench.errors import QueryError
 
 Statement = str | sa.SelectBase
+SELECT = re.compile(r"[\s(]*(select|with)\b", re.IGNORECASE)
 
 
 def compiled(
@@ -56,7 +57,7 @@ def single_select(statement: str) -> str:
     masked = _masked(statement)
     text = statement[: len(masked.rstrip().rstrip("; \t\r\n"))]
     masked = masked[: len(text)]
-    if not begins_select(text):
+    if not SELECT.match(masked):
         raise QueryError(
             "Only SELECT and WITH statements can be read.",
             "What changes data goes through execute_many() or engine, on a source with "
@@ -69,7 +70,7 @@ def single_select(statement: str) -> str:
 
 def begins_select(text: str) -> bool:
     """Tell a text that begins with SELECT or WITH, after comments and brackets, from others."""
-    return re.match(r"[\s(]*(select|with)\b", _masked(text), flags=re.IGNORECASE) is not None
+    return SELECT.match(_masked(text)) is not None
 
 
 def _masked(statement: str) -> str:

@@ -108,4 +108,4 @@ def _reason(error: exc.DBAPIError) -> tuple[str, str | None]:
     fault = fault_of(error)
     if fault is None:
         return f"{type(error.orig).__name__}.", None
-    return f"{fault.meaning.removesuffix('.')} ({fault.code}).", fault.fix
+    return f"{fault}.", fault.fix
