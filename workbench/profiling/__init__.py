@@ -1,0 +1,1 @@
+"""What is in a schema, whether it can be trusted, how it hangs together and what changed."""
