@@ -10,7 +10,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from math import hypot
+from itertools import pairwise
+from math import ceil, hypot
 from threading import Lock
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -25,6 +26,8 @@ _LINE, _HEAD, _PAD = 17, 41, 9
 _INK, _MUTE, _BORDER, _TINT = "#1a222d", "#57626f", "#8a96a3", "#e6eff7"
 # Of charts.PALETTE, which importing would load altair for.
 _KEY, _DECLARED, _FOUND = "#0072b2", "#5d5d5d", "#d55e00"
+# What a line costs that stays within a column, goes to the next one, or passes by one, by two.
+_COSTS, _BALANCE = (2.0, 0.0, 1.0, 2.5), 1.5
 _LOCK = Lock()  # Graphviz keeps state of the process
 Point = tuple[float, float]
 
@@ -141,7 +144,7 @@ def _box(name: str, table: Table | None, lines: Sequence[_Line]) -> _Box:
             words = f"+ {left} more" if rows else f"{left} column{'s' * (left > 1)}"
             rows.append(("", words))
     needed = [_breadth(name, 13.5), _breadth(size, 11.5), *(24 + _breadth(r[1], 12) for r in rows)]
-    width = min(max(_NARROW, round(max(needed)) + 2 * _PAD), _BROAD)
+    width = min(max(_NARROW, ceil(max(needed)) + 2 * _PAD), _BROAD)
     height = _HEAD + _LINE * len(rows) + _PAD * bool(rows)
     return _Box(name, size, tuple(rows), width, height)
 
@@ -169,43 +172,48 @@ def _groups(names: Iterable[str], lines: Sequence[_Line]) -> list[list[str]]:
     return groups
 
 
-def _levels(names: Sequence[str], lines: Sequence[_Line]) -> dict[str, int]:
-    """Return how many tables stand at most between each one and a table that refers to none."""
-    levels: dict[str, int] = {}
-    entered: set[str] = set()
-
-    def level(name: str) -> int:
-        if name not in entered:
-            entered.add(name)
-            targets = {line.to_table for line in lines if line.table == name}
-            # What is entered and has no level yet leads back here: a circle.
-            levels[name] = max(
-                (1 + level(t) for t in sorted(targets) if t in levels or t not in entered),
-                default=0,
-            )
-        return levels[name]
-
-    for name in names:
-        level(name)
-    return levels
-
-
 def _arrange(boxes: Sequence[_Box], lines: Sequence[_Line]) -> _Piece:
     """Place tables that hang together in columns, as many as there is room for."""
-    names = [box.name for box in boxes]
-    mine = [line for line in lines if line.table in set(names)]
+    names = {box.name for box in boxes}
+    mine = [line for line in lines if line.table in names]
     if not mine:
         return _Piece(boxes[0].width, boxes[0].height, [(boxes[0], (0, 0))])
-    levels = _levels(names, mine)
     room = (WIDTH + _BETWEEN) // (max(box.width for box in boxes) + _BETWEEN)
-    columns = min(max(levels.values()) + 1, max(room, 2))
-    while True:
-        depth = max(levels.values()) + 1
-        grouped = {name: level * columns // depth for name, level in levels.items()}
-        piece = _laid_out(boxes, mine, grouped)
-        if piece.width <= WIDTH or columns <= 1:
-            return piece
-        columns -= 1
+    for count in range(min(room, len(boxes)), 0, -1):
+        piece = _laid_out(boxes, mine, _columns(boxes, mine, count))
+        if piece.width <= WIDTH:
+            break
+    return piece
+
+
+def _columns(boxes: Sequence[_Box], lines: Sequence[_Line], count: int) -> dict[str, int]:
+    """Choose a column for each table: next to those it belongs with, all about equally high.
+
+    Left to itself, Graphviz makes as many columns as the longest chain of references has links,
+    and puts all that a chain ends with into one.
+    """
+    near: dict[str, list[str]] = {box.name: [] for box in boxes}
+    for line in lines:
+        near[line.table].append(line.to_table)
+        near[line.to_table].append(line.table)
+    loads = [0.0] * count
+    fair = sum(box.height for box in boxes) / count
+    chosen: dict[str, int] = {}
+    for _ in range(8):
+        before = dict(chosen)
+        for box in sorted(boxes, key=lambda box: -len(near[box.name])):
+            if box.name in chosen:
+                loads[chosen.pop(box.name)] -= box.height
+            others = [chosen[name] for name in near[box.name] if name in chosen]
+            costs = [
+                _BALANCE * loads[column] / fair + sum(_COSTS[min(abs(column - other), 3)] for other in others)
+                for column in range(count)
+            ]
+            chosen[box.name] = costs.index(min(costs))
+            loads[chosen[box.name]] += box.height
+        if chosen == before:
+            break
+    return chosen
 
 
 def _laid_out(boxes: Sequence[_Box], lines: Sequence[_Line], columns: dict[str, int]) -> _Piece:
@@ -218,23 +226,26 @@ def _laid_out(boxes: Sequence[_Box], lines: Sequence[_Line], columns: dict[str, 
     graph.edge_attr.update(dir="none")
     for box in boxes:
         graph.add_node(ids[box.name], width=str(box.width / 72), height=str(box.height / 72))
+    firsts = []
     for column in sorted(set(columns.values())):
-        graph.add_subgraph([ids[n] for n in ids if columns[n] == column], rank="same")
-    for number, line in enumerate(lines):
-        forward = columns[line.table] >= columns[line.to_table]
-        graph.add_edge(
-            ids[line.table], ids[line.to_table], key=str(number), constraint=str(forward).lower()
-        )
+        members = [ids[name] for name in ids if columns[name] == column]
+        graph.add_subgraph(members, rank="same")
+        firsts.append(members[0])
+    for left, right in pairwise(firsts):
+        graph.add_edge(left, right, key="order", style="invis", weight="0")
+    ends = [sorted((line.table, line.to_table), key=lambda name: columns[name]) for line in lines]
+    for number, (left, right) in enumerate(ends):
+        graph.add_edge(ids[left], ids[right], key=str(number))
     with _LOCK:
         graph.layout(prog="dot")
     placed, courses = [], []
     for box in boxes:
         x, y = map(float, graph.get_node(ids[box.name]).attr["pos"].split(","))
         placed.append((box, (x - box.width / 2, -y - box.height / 2)))
-    for number, line in enumerate(lines):
-        course = graph.get_edge(ids[line.table], ids[line.to_table], key=str(number)).attr["pos"]
-        points = [tuple(map(float, pair.split(","))) for pair in course.split()]
-        courses.append((line, [(x, -y) for x, y in points]))
+    for number, (line, (left, right)) in enumerate(zip(lines, ends, strict=True)):
+        course = graph.get_edge(ids[left], ids[right], key=str(number)).attr["pos"]
+        points = [(float(x), -float(y)) for x, y in (pair.split(",") for pair in course.split())]
+        courses.append((line, points if left == line.table else points[::-1]))
     return _moved_to_origin(placed, courses)
 
 
