@@ -1,0 +1,349 @@
+"""A table's figures, by one statement: the kinds of its columns decide what is computed.
+
+Of a sample, counts are those of the table: the sample's, scaled by its share and rounded. Smallest,
+largest, means and quantiles are the sample's own. The number of distinct values is the Duj1
+estimator of Haas and Stokes ("Estimating the number of classes in a finite population", 1998), as
+PostgreSQL's ANALYZE uses it: n·d / (n - f1 + f1·n/N), where d of n values read are distinct, f1 of
+them appear once, and N is the number of values in the table. It trusts that rows with one value are
+spread over the blocks; where they lie together, it says too few.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.dialects.postgresql import ARRAY, array
+
+from workbench.connections import why
+from workbench.dialects import BLANKS
+from workbench.profiling.model import QUANTILES, Column, Figure, Kind, Table, Value
+from workbench.profiling.sampling import Scope
+
+Expression = sa.ColumnElement[Any]
+CUT = 200  # characters of the smallest and the largest text
+RANKS = ("min", *map(str, QUANTILES), "max")
+NUMBERS: tuple[Kind, ...] = ("integer", "decimal", "float")
+DAYS: tuple[Kind, ...] = ("date", "datetime")
+count = sa.func.count
+literal = sa.literal_column
+
+
+def measure(
+    connection: sa.Connection, schema: str, table: Table, scope: Scope, as_of: str
+) -> Table:
+    """Fill in a table's figures by one statement, or more where it has too many columns for one.
+
+    Where the database cannot compute one of them, the rows and nulls alone are counted, and
+    `problem` says why. Raises SQLAlchemy's DBAPIError for a table that cannot be read.
+    """
+    problem = table.problem
+    try:
+        return replace(table, **_read(connection, table, scope, as_of, _parts))
+    except exc.DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        problem = f"Only rows and nulls could be counted: {why(error)}."
+    connection.rollback()
+    counted = _read(connection, table, scope, as_of, lambda *_: {})
+    return replace(table, **{"problem": problem, **counted})
+
+
+def _read(
+    connection: sa.Connection, table: Table, scope: Scope, as_of: str, parts: Any
+) -> dict[str, Any]:
+    """Return the fields of a table that were measured."""
+    dialect = DIALECTS[connection.dialect.name]()
+    source, values = _source(table.columns, scope, dialect)
+    wanted = [
+        {"count": count(value), **parts(column, value, dialect, source if scope.percent else None)}
+        for column, value in zip(table.columns, values, strict=True)
+    ]
+    moment = {"as_of": as_of, "blanks": BLANKS}
+    rows, columns, start = 0, list[Column](), 0
+    for size in dialect.sizes(wanted):
+        chosen = wanted[start : start + size]
+        asked = [expression for each in chosen for expression in dialect.packed(each)]
+        statement = sa.select(count(literal("*")), *asked).select_from(source)
+        rows, *answers = connection.execute(statement, moment).one()
+        for column, told in zip(
+            table.columns[start:], dialect.unpacked(chosen, answers), strict=False
+        ):
+            columns.append(_filled(column, told, rows, scope, as_of))
+        start += size
+    if not rows and scope.percent:
+        said = f"No rows were in the sample of {scope.percent:g} %: it has none, or very few."
+        return {"problem": said}
+    total = Figure(round(rows * scope.factor), scope.how, as_of)
+    return {"rows": total, "columns": tuple(columns)}
+
+
+def _source(
+    columns: Sequence[Column], scope: Scope, dialect: Any
+) -> tuple[sa.FromClause, list[Expression]]:
+    """Give what is selected from, and each column's value; a sample is drawn once for all."""
+    values = [dialect.value(column, scope.clause.c[column.name]) for column in columns]
+    if scope.percent is None:
+        return scope.clause, values
+    named = [value.label(f"v{place}") for place, value in enumerate(values)]
+    drawn = sa.select(*named or [sa.null()]).select_from(scope.clause).cte("drawn")
+    return drawn, [drawn.c[f"v{place}"] for place in range(len(values))]
+
+
+def _parts(
+    column: Column, value: Expression, dialect: Any, drawn: sa.FromClause | None
+) -> dict[str, Expression]:
+    """Name what is computed of a column; of numbers, only finite ones count."""
+    kind, found = column.kind, dict[str, Expression]()
+    finite = value
+    if kind in dialect.endless:
+        finite = sa.case((sa.and_(value > dialect.below, value < dialect.above), value))
+        found["nan"] = count(sa.case((value == dialect.nan, 1)))
+        found["infinite"] = count(sa.case((value.in_([dialect.below, dialect.above]), 1)))
+    if kind in NUMBERS:
+        # Beyond, the sum of squares overflows: an error that would cost the table.
+        small = value
+        if limit := dialect.limits.get(kind):
+            small = sa.case((sa.func.abs(value) < literal(limit), value))
+        found["mean"] = dialect.told(kind, sa.func.avg(small))
+        found["stddev"] = dialect.told(kind, sa.func.stddev_samp(small))
+    if kind == "text":
+        length = sa.func.length(value)
+        found["min"] = sa.func.substr(sa.func.min(value), 1, CUT)
+        found["max"] = sa.func.substr(sa.func.max(value), 1, CUT)
+        found["blank"] = count(sa.case((dialect.is_blank(value), 1)))
+        found |= {"min_length": sa.func.min(length), "max_length": sa.func.max(length)}
+        found["length"] = sa.func.sum(length)
+    if kind == "time":
+        found["min"] = dialect.told(kind, sa.func.min(value))
+        found["max"] = dialect.told(kind, sa.func.max(value))
+    if kind in DAYS:
+        found["future"] = count(sa.case((value > dialect.as_of, 1)))
+    if kind == "boolean":
+        found["true"] = count(sa.case((value, 1)))
+    elif kind != "other":
+        found["distinct"] = _distinct(finite, drawn)
+    if kind in (*NUMBERS, *DAYS):
+        found |= dialect.ranks(kind, finite)
+    return found
+
+
+def _distinct(value: Expression, drawn: sa.FromClause | None) -> Expression:
+    """Count the distinct values; of a sample also those that appear once: "d,f1"."""
+    if drawn is None:
+        return count(sa.distinct(value))
+    groups = sa.select(count().label("n")).select_from(drawn).where(value.is_not(None))
+    group = groups.group_by(value).subquery()
+    numbers = (count(), count(sa.case((group.c.n == 1, 1))))
+    several, once = (sa.cast(number, sa.String(20)) for number in numbers)
+    told = sa.select(several.concat(",").concat(once)).select_from(group)
+    # Oracle lets a subquery stand beside aggregates only as the argument of one.
+    return sa.func.max(told.scalar_subquery())
+
+
+class PostgreSQL:
+    """What PostgreSQL is asked: a column's figures as one array of texts, its only limit being
+    that a table has no more columns than a result.
+    """
+
+    below, above, nan = literal("'-Infinity'"), literal("'Infinity'"), literal("'NaN'")
+    endless: tuple[Kind, ...] = ("decimal", "float")
+    limits: Mapping[str, str] = {"float": "1e150"}
+    as_of: Expression = sa.cast(sa.bindparam("as_of"), sa.DateTime)
+    columns = 1600
+
+    # It multiplies doubles to find a rank: 0.01 x 700 would be a little more than 7.
+    _fractions = ", ".join(str(fraction * (1 - 1e-15)) for fraction in (0, *QUANTILES, 1))
+
+    def value(self, column: Column, value: Expression) -> Expression:
+        """Give a column as it is compared: texts by their bytes, moments in UTC."""
+        if column.kind == "text":
+            return sa.collate(sa.cast(value, sa.Text), "C")
+        if column.kind == "float":
+            return sa.cast(value, sa.Double)
+        if column.kind == "integer" and column.type == "oid":
+            return sa.cast(value, sa.BigInteger)
+        if column.kind == "time" and column.type.endswith("with time zone"):
+            return sa.cast(sa.func.timezone("UTC", value), sa.Time)
+        return value
+
+    def is_blank(self, value: Expression) -> sa.ColumnElement[bool]:
+        """Tell an empty text or one of blanks."""
+        return sa.func.ltrim(value, sa.bindparam("blanks", type_=sa.Text)) == literal("''")
+
+    def told(self, _kind: Kind, value: Expression) -> Expression:
+        """Give a value as exact text."""
+        return value
+
+    def ranks(self, _kind: Kind, value: Expression) -> dict[str, Expression]:
+        """Give the smallest value, the quantiles and the largest, by one sort."""
+        fractions = literal(f"CAST(ARRAY[{self._fractions}] AS float8[])")
+        ranked = sa.func.percentile_disc(fractions).within_group(value)
+        return {"ranks": sa.cast(ranked, ARRAY(sa.Text))}
+
+    def sizes(self, wanted: Sequence[Mapping[str, Expression]]) -> list[int]:
+        """Say how many columns each statement takes."""
+        left = [min(self.columns, len(wanted) - at) for at in range(0, len(wanted), self.columns)]
+        return left or [0]
+
+    def packed(self, parts: Mapping[str, Expression]) -> list[Expression]:
+        """Make result columns of a column's figures."""
+        scalars = [sa.cast(part, sa.Text) for name, part in parts.items() if name != "ranks"]
+        found: Expression = array(scalars, type_=sa.Text)
+        return [found.op("||")(parts["ranks"]) if "ranks" in parts else found]
+
+    def unpacked(
+        self, wanted: Sequence[Mapping[str, Expression]], answers: Sequence[Any]
+    ) -> list[dict[str, Any]]:
+        """Name the values that came back."""
+        found = []
+        for parts, texts in zip(wanted, answers, strict=True):
+            names = [name for name in parts if name != "ranks"]
+            found.append(dict(zip([*names, *RANKS], texts, strict=False)))
+        return found
+
+
+class Oracle:
+    """What Oracle is asked: each figure as a column of its own, by SQL that 19c knows."""
+
+    below, above = literal("-BINARY_DOUBLE_INFINITY"), literal("BINARY_DOUBLE_INFINITY")
+    nan = literal("BINARY_DOUBLE_NAN")
+    endless: tuple[Kind, ...] = ("float",)
+    limits: Mapping[str, str] = {"float": "1e150d", "decimal": "1e60", "integer": "1e60"}
+    as_of: Expression = sa.func.to_timestamp(
+        sa.bindparam("as_of"), literal("'YYYY-MM-DD\"T\"HH24:MI:SS'")
+    )
+    expressions = 900  # of the 1,000 columns that a result may have
+
+    def value(self, column: Column, value: Expression) -> Expression:
+        """Give a column as it is compared: moments in UTC."""
+        zoned = column.type.upper().endswith(("WITH TIME ZONE", "WITH LOCAL TIME ZONE"))
+        return sa.func.sys_extract_utc(value) if zoned else value
+
+    def is_blank(self, value: Expression) -> sa.ColumnElement[bool]:
+        """Tell a text of blanks: an empty one is null."""
+        blanks = sa.bindparam("blanks", type_=sa.String)
+        return sa.and_(value.is_not(None), sa.func.ltrim(value, blanks).is_(None))
+
+    def told(self, kind: Kind, value: Expression) -> Expression:
+        """Give a value as exact text, but floats as they are."""
+        if kind in ("integer", "decimal"):
+            return sa.func.to_char(
+                value, literal("'TM9'"), literal("'NLS_NUMERIC_CHARACTERS=''.,'''")
+            )
+        if kind in DAYS:
+            form = literal("'SYYYY-MM-DD\"T\"HH24:MI:SS.FF6'")
+            return sa.func.to_char(sa.cast(value, sa.TIMESTAMP), form)
+        return value
+
+    def ranks(self, kind: Kind, value: Expression) -> dict[str, Expression]:
+        """Give the smallest value, the quantiles and the largest."""
+        return {
+            "min": self.told(kind, sa.func.min(value)),
+            **{
+                str(fraction): self.told(
+                    kind, sa.func.percentile_disc(literal(str(fraction))).within_group(value)
+                )
+                for fraction in QUANTILES
+            },
+            "max": self.told(kind, sa.func.max(value)),
+        }
+
+    def sizes(self, wanted: Sequence[Mapping[str, Expression]]) -> list[int]:
+        """Say how many columns each statement takes."""
+        sizes, used = [0], 0
+        for parts in wanted:
+            if used + len(parts) > self.expressions:
+                sizes, used = [*sizes, 0], 0
+            sizes[-1], used = sizes[-1] + 1, used + len(parts)
+        return sizes
+
+    def packed(self, parts: Mapping[str, Expression]) -> list[Expression]:
+        """Make result columns of a column's figures."""
+        return [*parts.values()]
+
+    def unpacked(
+        self, wanted: Sequence[Mapping[str, Expression]], answers: Sequence[Any]
+    ) -> list[dict[str, Any]]:
+        """Name the values that came back."""
+        left = iter(answers)
+        return [{name: next(left) for name in parts} for parts in wanted]
+
+
+DIALECTS = {"postgresql": PostgreSQL, "oracle": Oracle}
+
+
+def _filled(column: Column, told: Mapping[str, Any], rows: int, scope: Scope, as_of: str) -> Column:
+    """Make figures of what came back for a column."""
+
+    def figure(value: Value | None) -> Figure | None:
+        return None if value is None else Figure(value, scope.how, as_of)
+
+    def scaled(number: int) -> Figure:
+        return Figure(round(number * scope.factor), scope.how, as_of)
+
+    present = int(told["count"])
+    found: dict[str, Any] = {"nulls": scaled(rows - present)}
+    for name in {"nan", "infinite", "blank", "true", "future"} & told.keys():
+        found[name] = scaled(int(told[name]))
+    for name in {"min", "max"} & told.keys():
+        found[name] = figure(_value(column.kind, told[name]))
+    for name in {"min_length", "max_length"} & told.keys():
+        found[name] = figure(None if told[name] is None else int(told[name]))
+    if present and "length" in told:
+        found["mean_length"] = figure(int(told["length"]) / present)
+    largest = 1e150 if column.kind == "float" else math.inf
+    extent = max(
+        (
+            abs(float(found[end].value))
+            for end in ("min", "max")
+            if "mean" in told and found.get(end)
+        ),
+        default=0,
+    )
+    for name in {"mean", "stddev"} & told.keys():
+        number = None if told[name] is None else float(told[name])
+        found[name] = figure(
+            number if number is not None and math.isfinite(number) and extent < largest else None
+        )
+    quantiles = {name: _value(column.kind, told.get(name)) for name in RANKS[1:-1]}
+    if None not in quantiles.values():
+        found["quantiles"] = {name: figure(value) for name, value in quantiles.items()}
+    if "true" in told:
+        true = int(told["true"])
+        found["distinct"] = figure((true > 0) + (present > true))
+    elif "distinct" in told:
+        values = present - int(told.get("nan", 0)) - int(told.get("infinite", 0))
+        found["distinct"] = figure(_classes(told["distinct"], values, scope.factor))
+    return replace(column, **found)
+
+
+def _classes(told: Any, values: int, factor: float) -> int:
+    """Estimate how many distinct values the whole table has, by what a sample of them had."""
+    if factor == 1:
+        return int(told)
+    several, once = map(int, told.split(",")) if told else (0, 0)
+    if not values:
+        return 0
+    return round(values * several / (values - once + once / factor))
+
+
+def _value(kind: Kind, told: Any) -> Value | None:
+    """Give a value as the model has it."""
+    if told is None or kind in ("text", "date", "time"):
+        return told
+    if kind == "integer":
+        return int(told)
+    if kind == "float":
+        return float(told)
+    if kind == "decimal":
+        return f"{Decimal(told):f}"
+    text = re.sub(r"\+00\b", "", str(told).strip()).replace(" ", "T", 1)
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return f"{text[1:]} BC" if text.startswith("-") else text

@@ -1,0 +1,303 @@
+"""profile_schema(): a schema is described, its tables measured side by side, within budgets."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from sqlalchemy import exc
+
+from workbench.connections import why
+from workbench.errors import UsageError
+from workbench.profiling import statistics
+from workbench.profiling.model import Relation, SchemaProfile, Table
+from workbench.profiling.sampling import ROW_BUDGET, estimated_rows, scope
+
+if TYPE_CHECKING:
+    from workbench.database import Database
+
+log = logging.getLogger(__name__)
+WORKERS = 4
+TICK = 0.1  # seconds between two looks at what runs
+PATIENCE = 5  # seconds that a server has to end a statement
+
+
+def profile_schema(
+    source: str | Database = "demo",
+    schema: str | None = None,
+    tables: Sequence[str] | None = None,
+    *,
+    depth: int = 1,
+    sample_percent: float | None = None,
+    table_seconds: float = 60,
+    seconds: float = 1800,
+    rows: int = ROW_BUDGET,
+    progress: bool = True,
+) -> SchemaProfile:
+    """Profile a schema: its structure, each table's figures, and what a reader should know.
+
+    `depth` 0 reads the dictionary alone, 1 each table once, 2 looks for relations, shapes and
+    repeats as well. A table of more than `rows` rows is sampled; `sample_percent` (up to 100,
+    which reads everything) decides for all. A table that takes longer than `table_seconds`, or is
+    locked, forbidden or broken, keeps what the dictionary says, and its `problem` tells why; so do
+    those not reached when `seconds` are over. Views are read only where `tables` names them.
+
+    Raises UsageError for arguments that make no sense, DataError for a schema or a table that is
+    not there, ConnectionFailed when the server is gone.
+    """
+    _check(depth, sample_percent, table_seconds, seconds, rows)
+    from workbench.database import Database, connect
+    from workbench.profiling import catalog
+
+    started = time.monotonic()
+    as_of = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+    with nullcontext(source) if isinstance(source, Database) else connect(source) as db:
+        name = catalog.schema_name(db, schema)
+        found, invalid = catalog.read_catalog(db, name, tables, as_of)
+        health = db.health()
+        relations: list[Relation] = []
+        if depth:
+            survey = Survey(db, started + seconds, table_seconds, seconds, progress)
+
+            def measure(connection: sa.Connection, table: Table) -> Table:
+                part = scope(table, name, connection.dialect, sample_percent, rows)
+                table = statistics.measure(connection, name, table, part, as_of)
+                if depth > 1:
+                    from workbench.profiling import contents
+
+                    table = contents.examine(connection, name, table, part, as_of)
+                return table
+
+            found = survey.measure(found, measure, named=tables is not None)
+            if depth > 1:
+                relations = survey.relate(found, name, as_of)
+    profile = SchemaProfile(
+        source=db.name, schema=name, as_of=as_of, server=f"{health.server} {health.version}",
+        depth=depth, tables=found, relations=tuple(relations), invalid_objects=invalid,
+    )  # fmt: skip
+    from workbench.profiling import findings
+
+    return replace(profile, findings=findings.find(profile))
+
+
+def _check(
+    depth: int, percent: float | None, table_seconds: float, seconds: float, rows: int
+) -> None:
+    """Refuse arguments outside their range."""
+    for name, value, fits, allowed in (
+        ("depth", depth, depth in (0, 1, 2), "0 (the dictionary alone), 1 or 2"),
+        ("sample_percent", percent, percent is None or 0 < percent <= 100, "above 0, up to 100"),
+        ("table_seconds", table_seconds, table_seconds > 0, "above 0"),
+        ("seconds", seconds, seconds > 0, "above 0"),
+        ("rows", rows, rows > 0, "above 0"),
+    ):
+        if not fits:
+            raise UsageError(f"profile_schema() was given {name}={value!r}.", f"It is {allowed}.")
+
+
+@dataclass
+class Task:
+    """Something that runs on a connection of its own until its deadline."""
+
+    name: str
+    weight: int
+    work: Callable[[sa.Connection], Any]
+    deadline: float = 0
+    connection: Any = None  # the driver's, while it runs
+    stopped: str | None = None  # why it was cancelled
+    seconds: float = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Survey:
+    """Runs statements side by side, and cancels on the server those that take too long."""
+
+    def __init__(
+        self, db: Database, deadline: float, table_seconds: float, seconds: float, progress: bool
+    ) -> None:
+        self.db = db
+        self.deadline = deadline
+        self.table_seconds = table_seconds
+        self.seconds = seconds
+        self.progress = progress
+
+    def measure(
+        self,
+        tables: Sequence[Table],
+        work: Callable[[sa.Connection, Table], Table],
+        *,
+        named: bool,
+    ) -> tuple[Table, ...]:
+        """Measure tables, the largest first; what fails keeps its facts and says why."""
+        chosen = [
+            table for table in tables
+            if not table.problem and (table.kind != "view" or named)
+        ]  # fmt: skip
+        tasks = [
+            Task(
+                table.name,
+                max(estimated_rows(table), 1) * max(len(table.columns), 1),
+                lambda connection, table=table: work(connection, table),
+            )
+            for table in chosen
+        ]
+        done = {table.name: table for table in tables}
+        for task, outcome in self._run(tasks):
+            before = done[task.name]
+            if isinstance(outcome, str):
+                outcome = replace(before, problem=f"Not measured: {outcome}.")
+            done[task.name] = replace(outcome, seconds=round(task.seconds, 3))
+            said = outcome.problem or "measured"
+            log.info("%s: %s: %s in %.3f s", self.db.name, task.name, said, task.seconds)
+        return tuple(done.values())
+
+    def relate(self, tables: Sequence[Table], schema: str, as_of: str) -> list[Relation]:
+        """Test candidates for foreign keys; one that cannot be tested is logged."""
+        from workbench.profiling import relations
+
+        tasks = [
+            Task(
+                "relations", 1,
+                lambda connection, candidate=candidate: relations.confirm(
+                    connection, schema, candidate, as_of
+                ),
+            )
+            for candidate in relations.candidates(tables)
+        ]  # fmt: skip
+        found = []
+        for _, outcome in self._run(tasks):
+            if isinstance(outcome, str):
+                log.warning("%s: a relation was not tested: %s", self.db.name, outcome)
+            elif outcome:
+                found.append(outcome)
+        return found
+
+    def _run(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
+        """Yield each task with its result, or with a text: why it has none."""
+        if not tasks:
+            return
+        workers = min(self.db.source.pool.maximum, WORKERS, len(tasks))
+        ordered = sorted(tasks, key=lambda task: -task.weight)
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="survey")
+        futures: dict[Future[Any], Task] = {}
+        with self._shown(tasks) as tell:
+            try:
+                futures |= {pool.submit(self._work, task): task for task in ordered}
+                left = set(futures)
+                while left:
+                    done, left = wait(left, TICK, FIRST_COMPLETED)
+                    for future in done:
+                        yield futures[future], future.result()
+                    self._watch(futures[future] for future in left)
+                    tell([futures[future] for future in left])
+            finally:
+                # Also by Ctrl-C: nothing stays running on the server.
+                pool.shutdown(wait=False, cancel_futures=True)
+                end = time.monotonic() + PATIENCE
+                running = [future for future in futures if future.running()]
+                while running and time.monotonic() < end:
+                    for future in running:
+                        self._cancel(futures[future], "stopped")
+                    running = list(wait(running, TICK).not_done)
+
+    def _work(self, task: Task) -> Any:
+        """Do a task on a connection; a text says why it failed."""
+        started = time.monotonic()
+        task.deadline = min(started + self.table_seconds, self.deadline)
+        if started >= self.deadline:
+            return f"not reached within the {self.seconds:g} s of the run"
+        driver_error = self.db.engine.dialect.loaded_dbapi.Error
+        try:
+            connection = self.db.engine.connect()
+        except exc.TimeoutError:
+            return "all connections of the source are in use"
+        except (exc.SQLAlchemyError, driver_error, OSError, ValueError) as error:
+            failure = self.db._unreachable(error)
+            raise failure from None
+        try:
+            with task.lock:
+                task.connection = connection.connection.driver_connection
+            return task.work(connection)
+        except (exc.SQLAlchemyError, driver_error) as error:
+            reason = task.stopped or why(error)
+            lost = isinstance(error, exc.DBAPIError) and error.connection_invalidated
+        finally:
+            with task.lock:
+                task.connection = None
+            with suppress(exc.SQLAlchemyError, driver_error):
+                connection.close()
+            task.seconds = time.monotonic() - started
+        if lost:
+            self.db.health()
+        return reason
+
+    def _watch(self, tasks: Any) -> None:
+        """Cancel what is past its deadline, again and again until it has ended."""
+        now = time.monotonic()
+        for task in tasks:
+            if task.connection is not None and now >= task.deadline:
+                self._cancel(task, None)
+
+    def _cancel(self, task: Task, reason: str | None) -> None:
+        if not task.stopped:
+            task.stopped = reason or self._why_slow(task)
+        # Not after the connection went back to the pool, where another would be hit.
+        with task.lock:
+            if task.connection is not None:
+                with suppress(Exception):
+                    _cancel(task.connection)
+
+    def _why_slow(self, task: Task) -> str:
+        if time.monotonic() >= self.deadline:
+            return f"not finished when the {self.seconds:g} s of the run were over"
+        blockers = self._blockers(task)
+        if blockers:
+            return f"waits for a lock held by session {blockers[0]}"
+        return f"not finished in {self.table_seconds:g} s"
+
+    def _blockers(self, task: Task) -> list[int]:
+        """Ask PostgreSQL whom a statement waits for, if a connection is free."""
+        pool = self.db.engine.pool
+        free = pool.checkedout() < self.db.source.pool.maximum  # type: ignore[attr-defined]
+        if self.db.engine.dialect.name != "postgresql" or not free:
+            return []
+        with suppress(exc.SQLAlchemyError), self.db.engine.connect() as connection:
+            pid = task.connection.info.backend_pid
+            return list(connection.execute(sa.select(sa.func.pg_blocking_pids(pid))).scalar_one())
+        return []
+
+    @contextmanager
+    def _shown(self, tasks: Sequence[Task]) -> Iterator[Callable[[Sequence[Task]], None]]:
+        """Show on a terminal how many are done, how long the others take, and what runs."""
+        total = sum(task.weight for task in tasks)
+        shown = Progress(
+            TextColumn("{task.completed}", markup=False), BarColumn(), TimeRemainingColumn(),
+            console=Console(stderr=True), transient=True,
+            disable=not (self.progress and sys.stderr.isatty()),
+        )  # fmt: skip
+        with shown:
+            bar = shown.add_task("", total=total)
+
+            def tell(left: Sequence[Task]) -> None:
+                shown.update(bar, completed=total - sum(task.weight for task in left))
+
+            yield tell
+
+
+def _cancel(connection: Any) -> None:
+    """Ask the server to end what a connection does."""
+    if hasattr(connection, "cancel_safe"):
+        connection.cancel_safe(timeout=PATIENCE)
+    else:
+        connection.cancel()
