@@ -1,10 +1,18 @@
 """Run the benchmarks that are named, or all: `python -m benchmarks [NAME ...]`.
 
-Names: first_report plan start index read extract.
+Names: first_report plan start index read extract profile.
 """
 
 import sys
 from importlib import import_module
 
-for name in sys.argv[1:] or ("first_report", "plan", "start", "index", "read", "extract"):
+for name in sys.argv[1:] or (
+    "first_report",
+    "plan",
+    "start",
+    "index",
+    "read",
+    "extract",
+    "profile",
+):
     print(import_module(f"benchmarks.{name}").measure(), flush=True)

@@ -106,9 +106,9 @@ def test_json_lines_hold_every_type(project: Path) -> None:
 
 
 def test_excel_holds_what_it_can_and_runs_nothing(project: Path) -> None:
-    old = FRAME.head(1).with_columns(day=dt.date(1066, 10, 14), text=pl.lit("<r></b> & c</r>"))
-    extracts.write(batches(pl.concat([FRAME, old])), Path("x.xlsx"))
-    header, row, nulls, late = cells(project / "x.xlsx")
+    rich = FRAME.head(1).with_columns(text=pl.lit("<r></b> & c</r>"))
+    extracts.write(batches(pl.concat([FRAME, rich])), Path("x.xlsx"))
+    header, row, nulls, last = cells(project / "x.xlsx")
     assert header == tuple(SCHEMA)
     assert row == (
         "17734072432755618", 5, -12.5, "1234567890123456789.0123456789", 0.1,
@@ -117,11 +117,17 @@ def test_excel_holds_what_it_can_and_runs_nothing(project: Path) -> None:
         "1 day, 0:01:30",
     )  # fmt: skip
     assert nulls == (None,) * len(SCHEMA)
-    assert (late[5], late[8]) == ("<r></b> & c</r>", "1066-10-14")
+    assert last[5] == "<r></b> & c</r>"
     sheet = openpyxl.load_workbook("x.xlsx").active
     assert {cell.data_type for line in sheet for cell in line} <= {"s", "n", "b", "d"}
     assert (sheet.freeze_panes, sheet.auto_filter.ref) == ("A2", "A1:M4")
     assert sheet["I2"].number_format == "yyyy-mm-dd"
+
+
+def test_days_before_those_of_excel_make_their_column_text(project: Path) -> None:
+    days = [dt.date(2026, 1, 9), dt.date(1066, 10, 14)]
+    extracts.write(batches(pl.DataFrame({"day": days})), Path("x.xlsx"))
+    assert cells(project / "x.xlsx")[1:] == [("2026-01-09",), ("1066-10-14",)]
 
 
 def test_a_column_keeps_its_form_once_it_has_one(project: Path) -> None:
@@ -265,7 +271,7 @@ def test_what_is_no_number_is_told_apart_where_the_format_can(project: Path) -> 
         extracts.write(batches(frame), project / f"x.{kind}")
     assert [row[0] for row in records(project / "x.csv")] == ["f", "NaN", "inf", "-inf", ""]
     assert [line["f"] for line in lines(project / "x.jsonl")] == [None] * 4
-    assert [row[0] for row in cells(project / "x.xlsx")[1:]] == ["=#NUM!", "=1/0", "=-1/0", None]
+    assert [row[0] for row in cells(project / "x.xlsx")[1:]] == ["NaN", "inf", "-inf", None]
 
 
 @pytest.mark.parametrize("heights", [[1_048_576], [10, 1_048_566]])

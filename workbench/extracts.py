@@ -195,39 +195,39 @@ def _json(path: Path, first: pl.DataFrame) -> Iterator[Put]:
 
 @contextmanager
 def _excel(path: Path, first: pl.DataFrame) -> Iterator[Put]:
-    import xlsxwriter
+    # Whether a column has to be text shows in the last row, so all of them wait on the disk.
+    import pyarrow as pa
+    from pyarrow import ipc
 
-    safe = {"strings_to_formulas": False, "strings_to_urls": False, "nan_inf_to_errors": True}
-    book = xlsxwriter.Workbook(path, {**safe, "constant_memory": True, "tmpdir": path.parent})
-    sheet, texts = book.add_worksheet(), set[str]()
+    waiting = path.with_suffix(".arrow")
+    schema = first.clear().to_arrow().schema
     path.touch()
-    sheet.freeze_panes(1, 0)
-    sheet.write_row(0, 0, first.columns, book.add_format({"bold": True}))
-    formats = {
-        dtype: book.add_format({"num_format": form}) for dtype, form in EXCEL_FORMATS.items()
-    }
+    with waiting.open("wb") as file, ipc.new_file(file, schema) as rows:
 
-    def put(frame: pl.DataFrame, rows: int) -> None:
-        _note(texts, frame, lambda column: cells.is_long(column) or _before_excel(column))
-        flat = cells.flat(frame)
-        flat = flat.with_columns(cells.plain(column) for column in flat.select(sorted(texts)))
-        cells.refuse_what_excel_would_lose(flat, rows)
-        flat = flat.with_columns(cs.decimal().cast(pl.Float64), _literal())
-        if not rows:
-            for place, (name, width) in enumerate(cells.widths(flat).items()):
-                form = formats.get(flat.schema[name].base_type())
-                sheet.set_column_pixels(place, place, width, form)
-        for line, values in enumerate(flat.iter_rows(), start=rows + 1):
-            sheet.write_row(line, 0, values)
-        sheet.autofilter(0, 0, rows + frame.height, frame.width - 1)
+        def put(frame: pl.DataFrame, before: int) -> None:
+            cells.refuse_what_excel_would_lose(cells.flat(frame), before)
+            rows.write_table(frame.to_arrow())
 
-    try:
         yield put
-        book.close()
-    except xlsxwriter.exceptions.FileCreateError as error:
-        raise error.args[0] from None
-    finally:
-        sheet.row_data_fh.close()
+    with pa.memory_map(str(waiting)) as file:
+        _sheet(pl.DataFrame(ipc.open_file(file).read_all()), path)
+
+
+def _sheet(frame: pl.DataFrame, path: Path) -> None:
+    from rustpy_xlsxwriter import Format, write_worksheet
+
+    texts = [column.name for column in frame if cells.is_long(column) or _unlike_excel(column)]
+    flat = cells.flat(frame).with_columns(map(cells.plain, frame.select(texts)))
+    flat = flat.with_columns(cs.decimal().cast(pl.Float64))
+    write_worksheet(
+        flat, path, freeze_row=1, autofilter=flat.width > 0, bold_headers=True,
+        column_widths={name: (width - 5) / 7 for name, width in cells.widths(flat).items()},
+        column_formats={
+            name: Format().set_num_format(form)
+            for name, dtype in flat.schema.items()
+            if (form := EXCEL_FORMATS.get(dtype.base_type()))
+        },
+    )  # fmt: skip
 
 
 SINKS: dict[str, Callable[[Path, pl.DataFrame], AbstractContextManager[Put]]] = {
@@ -259,13 +259,8 @@ def _texts(frame: pl.DataFrame, moment: str, fractions: set[str]) -> pl.DataFram
     )
 
 
-def _literal() -> pl.Expr:
-    """Keep xlsxwriter from taking a text for its own XML of rich text, written as it is."""
-    text = cs.string()
-    escaped = text.str.replace_many({"&": "&amp;", "<": "&lt;"})
-    rich = pl.format('<r><t xml:space="preserve">{}</t></r>', escaped)
-    return pl.when(text.str.contains("(?s)^<r>.*</r>$")).then(rich).otherwise(text).name.keep()
-
-
-def _before_excel(column: pl.Series) -> bool:
-    return column.dtype in (pl.Date, pl.Datetime) and (column.dt.year() < 1900).any()
+def _unlike_excel(column: pl.Series) -> bool:
+    """Tell what Excel has no number for: days before its first one, NaN and infinities."""
+    if column.dtype.is_float():
+        return bool((~column.is_finite()).any())
+    return column.dtype in (pl.Date, pl.Datetime) and bool((column.dt.year() < 1900).any())

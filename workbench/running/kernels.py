@@ -51,7 +51,7 @@ _LEFT_OUT = {"workbench.charts", "workbench.cli"}
 # What our own names use: notebooks type `wb.name`, which imports it when it is first used.
 USUAL = (
     *"numpy polars duckdb sqlalchemy sqlalchemy.dialects.postgresql psycopg altair".split(),
-    *"vl_convert great_tables xlsxwriter".split(),
+    *"vl_convert great_tables rustpy_xlsxwriter pyarrow".split(),
     *(f"workbench.{module.name}" for module in pkgutil.iter_modules(workbench.__path__)),
 )
 PRELOAD = (
