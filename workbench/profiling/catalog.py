@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -20,6 +19,7 @@ from workbench.profiling.model import Figure
 if TYPE_CHECKING:
     from workbench.database import Database
 
+LOCKED = "Somebody holds a lock on it, so that its structure cannot be read."
 SYSTEM = ("pg_catalog",)  # left out by SQLAlchemy, and yet worth a look
 # In this order: Oracle's NUMBER is an Integer as well, and an Enum is a String.
 KINDS: tuple[tuple[tuple[type[Any], ...], model.Kind], ...] = (
@@ -47,25 +47,27 @@ def kind_of(type_: sa.types.TypeEngine[Any]) -> model.Kind:
 def schema_name(db: Database, asked: str | None) -> str:
     """Choose the schema to profile: the one asked for, the source's, or the only one with tables.
 
-    Raises DataError for an unknown one, UsageError where there are several or none.
+    On Oracle, where several have some, the login's own. Raises DataError for an unknown one,
+    UsageError where there are several or none.
     """
     wanted = asked or db.source.schema_
 
     def choose(connection: sa.Connection) -> str:
         inspector = sa.inspect(connection)
-        stored = dictionary.DIALECTS[connection.dialect.name](connection)
-        with connection.begin():
-            names = inspector.get_schema_names()
+        oracle_ = connection.dialect.name == "oracle"
         if wanted:
-            system = SYSTEM if connection.dialect.name == "postgresql" else ()
-            return _match(wanted, [*names, *system], f"Source {db.name!r} has no schema", "Schemas")
-        owners = stored.owners()
+            with connection.begin():
+                names = [*inspector.get_schema_names(), *(() if oracle_ else SYSTEM)]
+            return _match(wanted, names, f"Source {db.name!r} has no schema", "Schemas")
+        owners: list[str] = [name for (name,) in dictionary.ask(connection, "OWNERS")]
+        if oracle_ and inspector.default_schema_name in owners:
+            return inspector.default_schema_name
         if len(owners) == 1:
             return owners[0]
         if not owners:
-            raise DataError(f"Source {db.name!r} has no schema with tables for this account.")
+            raise UsageError(f"Source {db.name!r} shows this account no schema with tables.")
         raise UsageError(
-            f"Source {db.name!r} has {len(owners)} schemas with tables: name one.",
+            f"Source {db.name!r} has {len(owners)} schemas with tables: name one of them.",
             f"Schemas there: {', '.join(owners)}.",
         )
 
@@ -84,25 +86,16 @@ def read_catalog(
     def read(
         connection: sa.Connection,
     ) -> tuple[tuple[model.Table, ...], tuple[model.InvalidObject, ...]]:
-        stored = dictionary.DIALECTS[connection.dialect.name](connection)
-        entries = stored.tables(schema)
+        kinds = dict(dictionary.ask(connection, "TABLES", schema))
         if tables is not None:
-            known = [entry.name for entry in entries]
             lacks = f"Schema {schema!r} of source {db.name!r} has no table"
-            wanted = {_match(name, known, lacks, "Tables") for name in tables}
-            entries = [entry for entry in entries if entry.name in wanted]
-        asked = None if tables is None else [entry.name for entry in entries]
-        structure, locked = _reflect(connection, stored, schema, asked)
-        facts = _Facts(
-            structure,
-            stored.columns(schema, entries),
-            stored.types(schema),
-            stored.sizes(schema),
-            stored.scans(schema),
-            stored.unenforced(schema),
-        )
-        found = [_table(schema, entry, facts, as_of, entry.name in locked) for entry in entries]
-        return tuple(found), tuple(stored.invalid(schema))
+            wanted = {_match(name, [*kinds], lacks, "Tables") for name in tables}
+            kinds = {name: kind for name, kind in kinds.items() if name in wanted}
+        parts, locked = _reflect(connection, schema, None if tables is None else [*kinds])
+        facts = _Facts(connection, schema, parts, as_of)
+        found = tuple(facts.table(name, kinds[name], name in locked) for name in sorted(kinds))
+        invalid = dictionary.ask(connection, "INVALID", schema)
+        return found, tuple(model.InvalidObject(*entry) for entry in invalid)
 
     return db._attempt(f"The catalog of schema {schema}", read)
 
@@ -127,126 +120,136 @@ PARTS: dict[str, Callable[..., dict[Any, Any]]] = {
     "indexes": Inspector.get_multi_indexes,
     "comment": Inspector.get_multi_table_comment,
 }
-Structure = dict[str, dict[str, Any]]  # by part and table
+Parts = dict[str, dict[str, Any]]  # by part and table
 
 
 def _reflect(
-    connection: sa.Connection, stored: Any, schema: str, names: Sequence[str] | None
-) -> tuple[Structure, set[str]]:
-    """Reflect all tables at once; those somebody locks are left out, and named."""
-    try:
-        return _bulk(connection, schema, names), set()
-    except exc.DBAPIError as error:
-        if dictionary.code(error) != dictionary.LOCKED:
-            raise
-    locked = set(stored.locked(schema))
-    names = [entry.name for entry in stored.tables(schema)] if names is None else names
-    return _bulk(connection, schema, [name for name in names if name not in locked]), locked
+    connection: sa.Connection, schema: str, names: Sequence[str] | None
+) -> tuple[Parts, set[str]]:
+    """Reflect all tables at once; those that somebody has locked are left out, and named."""
+    locked: set[str] = set()
+    while True:
+        try:
+            return _bulk(connection, schema, names), locked
+        except exc.DBAPIError as error:
+            found = {name for (name,) in dictionary.ask(connection, "LOCKED", schema)} - locked
+            if dictionary.code(error) != dictionary.LOCKED or not found:
+                raise
+        if names is None:
+            names = [name for name, _ in dictionary.ask(connection, "TABLES", schema)]
+        locked |= found
+        names = [name for name in names if name not in locked]
 
 
-def _bulk(connection: sa.Connection, schema: str, names: Sequence[str] | None) -> Structure:
+def _bulk(connection: sa.Connection, schema: str, names: Sequence[str] | None) -> Parts:
+    if names is not None and not names:
+        return {part: {} for part in PARTS}  # to the Inspector, no names are all names
     with dictionary.patient(connection), warnings.catch_warnings():
         # A type that SQLAlchemy does not know is one of which only nulls are counted.
         warnings.filterwarnings("ignore", "Did not recognize type", exc.SAWarning)
         inspector = sa.inspect(connection)
+        options: dict[str, Any] = {"kind": ObjectKind.ANY, "postgresql_ignore_search_path": True}
         return {
             part: {
                 table: found
-                for (_, table), found in reflect(
-                    inspector,
-                    schema,
-                    names,
-                    ObjectKind.ANY,
-                    postgresql_ignore_search_path=True,
-                ).items()
+                for (_, table), found in reflect(inspector, schema, names, **options).items()
             }
             for part, reflect in PARTS.items()
         }
 
 
-@dataclass(frozen=True)
 class _Facts:
-    structure: Structure
-    columns: Mapping[tuple[str, str], dictionary.Stored]
-    types: Mapping[tuple[str, str], str]
-    sizes: Mapping[str, int]
-    scans: Mapping[str, int]
-    unenforced: set[tuple[str, str]]
+    """What is known of a schema's tables, to be put together table by table."""
+
+    def __init__(self, connection: sa.Connection, schema: str, parts: Parts, as_of: str) -> None:
+        def ask(question: str, names: int) -> list[Any]:
+            return dictionary.ask(connection, question, schema, names)
+
+        self.schema, self.parts, self.as_of = schema, parts, as_of
+        self.statistics = {name: row for name, *row in ask("STATISTICS", 1)}
+        self.columns = {(table, name): row for table, name, *row in ask("COLUMNS", 2)}
+        self.types = {(table, name): written for table, name, written in ask("TYPES", 2)}
+        self.sizes, self.scans = dict(ask("SIZES", 1)), dict(ask("SCANS", 1))
+        self.unenforced = set(ask("UNENFORCED", 2))
+        self.partitions: dict[str, list[str]] = {}
+        for table, partition in ask("PARTITIONS", 2):
+            self.partitions.setdefault(table, []).append(partition)
+
+    def table(self, name: str, kind: Any, locked: bool) -> model.Table:
+        part = {key: found.get(name) or () for key, found in self.parts.items()}
+        rows, counted, analyzed, stale = self.statistics.get(name, (None,) * 4)
+        return model.Table(
+            name=name,
+            kind=kind,
+            comment=dict(part["comment"]).get("text"),
+            rows=self._figure(rows, counted),
+            size=self._figure(self.sizes.get(name)),
+            columns=tuple(self._column(name, column) for column in part["columns"]),
+            primary_key=_key(dict(part["primary_key"])),
+            unique=tuple(
+                model.Key(tuple(key["column_names"]), key["name"]) for key in part["unique"]
+            ),
+            foreign_keys=tuple(self._foreign_key(name, key) for key in part["foreign_keys"]),
+            # Oracle's come once for each of their columns.
+            checks=tuple(
+                dict.fromkeys(
+                    model.Check(check["sqltext"], check["name"]) for check in part["checks"]
+                )
+            ),
+            indexes=tuple(
+                model.Index(
+                    index["name"],
+                    tuple(index["column_names"]),
+                    bool(index["unique"]),
+                    self._figure(self.scans.get(index["name"])),
+                )
+                for index in part["indexes"]
+            ),
+            partitions=tuple(self.partitions.get(name, ())),
+            analyzed=_moment(analyzed),
+            stale=None if stale is None else bool(stale),
+            problem=LOCKED if locked else None,
+        )
+
+    def _column(self, table: str, column: Mapping[str, Any]) -> model.Column:
+        name = column["name"]
+        nulls, distinct, analyzed = self.columns.get((table, name), (None,) * 3)
+        return model.Column(
+            name=name,
+            type=self.types.get((table, name)) or str(column["type"]),
+            kind=kind_of(column["type"]),
+            nullable=column["nullable"],
+            default=column["default"],
+            comment=column.get("comment"),
+            nulls=self._figure(nulls, analyzed),
+            distinct=self._figure(distinct, analyzed),
+        )
+
+    def _foreign_key(self, table: str, key: Mapping[str, Any]) -> model.ForeignKey:
+        schema = key["referred_schema"]
+        return model.ForeignKey(
+            columns=tuple(key["constrained_columns"]),
+            to_table=key["referred_table"],
+            to_columns=tuple(key["referred_columns"]),
+            to_schema=None if schema == self.schema else schema,
+            name=key["name"],
+            enforced=(table, key["name"]) not in self.unenforced,
+        )
+
+    def _figure(self, value: Any, moment: dt.datetime | None = None) -> Figure | None:
+        """Make a figure; where nothing tells how old it is, it is what the dictionary says now."""
+        if value is None:
+            return None
+        return Figure(int(value), "dictionary", _moment(moment) or self.as_of)
 
 
-def _table(
-    schema: str, entry: dictionary.Entry, facts: _Facts, as_of: str, locked: bool
-) -> model.Table:
-    name = entry.name
-    part = {key: found.get(name) for key, found in facts.structure.items()}
-    key = part["primary_key"] or {}
-    return model.Table(
-        name=name,
-        kind=entry.kind,
-        comment=(part["comment"] or {}).get("text"),
-        rows=_figure(entry.rows, entry.counted, as_of),
-        size=_figure(facts.sizes.get(name), None, as_of),
-        columns=tuple(_column(name, column, facts, as_of) for column in part["columns"] or ()),
-        primary_key=model.Key(tuple(key["constrained_columns"]), key["name"])
-        if key.get("constrained_columns")
-        else None,
-        unique=tuple(
-            model.Key(tuple(unique["column_names"]), unique["name"])
-            for unique in part["unique"] or ()
-        ),
-        foreign_keys=tuple(
-            model.ForeignKey(
-                columns=tuple(found["constrained_columns"]),
-                to_table=found["referred_table"],
-                to_columns=tuple(found["referred_columns"]),
-                to_schema=None if found["referred_schema"] == schema else found["referred_schema"],
-                name=found["name"],
-                enforced=(name, found["name"]) not in facts.unenforced,
-            )
-            for found in part["foreign_keys"] or ()
-        ),
-        checks=tuple(
-            model.Check(check["sqltext"], check["name"]) for check in part["checks"] or ()
-        ),
-        indexes=tuple(
-            model.Index(
-                name=index["name"],
-                columns=tuple(index["column_names"]),
-                unique=bool(index["unique"]),
-                scans=_figure(facts.scans.get(index["name"]), None, as_of),
-            )
-            for index in part["indexes"] or ()
-        ),
-        partitions=entry.partitions,
-        analyzed=_moment(entry.analyzed),
-        stale=entry.stale,
-        problem="Somebody holds a lock on it, so that its structure cannot be read."
-        if locked
-        else None,
-    )
-
-
-def _column(table: str, column: Mapping[str, Any], facts: _Facts, as_of: str) -> model.Column:
-    name = column["name"]
-    stored = facts.columns.get((table, name))
-    return model.Column(
-        name=name,
-        type=facts.types[table, name],
-        kind=kind_of(column["type"]),
-        nullable=column["nullable"],
-        default=column["default"],
-        comment=column.get("comment"),
-        nulls=_figure(stored.nulls, stored.as_of, as_of) if stored else None,
-        distinct=_figure(stored.distinct, stored.as_of, as_of) if stored else None,
-    )
-
-
-def _figure(value: int | None, moment: dt.datetime | None, as_of: str) -> Figure | None:
-    """Make a figure of the dictionary's; `as_of` is when it was read, for want of better."""
-    return None if value is None else Figure(value, "dictionary", _moment(moment) or as_of)
+def _key(found: Mapping[str, Any]) -> model.Key | None:
+    columns = found.get("constrained_columns")
+    return model.Key(tuple(columns), found["name"]) if columns else None
 
 
 def _moment(moment: dt.datetime | None) -> str | None:
     if moment is None:
         return None
-    return moment.astimezone(dt.UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+    utc = moment.astimezone(dt.UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    return utc.isoformat(timespec="seconds")

@@ -1,243 +1,246 @@
-"""What a database's dictionary knows beside the structure: one small class per dialect.
+"""What a database's dictionary tells beside the structure: one class of statements per dialect.
 
-No table is read. What an account may not see is missing, never a failure.
+No table is read. What an account may not see is missing, never a failure. Statements of one name
+give the same columns in every dialect.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from workbench.profiling.model import InvalidObject
-
 log = logging.getLogger(__name__)
-# Not allowed, or not there for this account: SQLSTATEs, and the codes of python-oracledb.
-UNSEEN = {"42501", "42P01", "ORA-00942", "ORA-01031"}
 LOCKED = "55P03"
 LOCK_WAIT = 2000  # milliseconds
-Column = tuple[str, str]  # table and column
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A table or view as the dictionary lists it."""
-
-    name: str
-    kind: Literal["table", "view", "materialized view"] = "table"
-    rows: int | None = None
-    counted: dt.datetime | None = None
-    """When `rows` was estimated; None: not told."""
-    analyzed: dt.datetime | None = None
-    stale: bool | None = None
-    partitions: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A column's stored statistics, as counts."""
-
-    nulls: int | None
-    distinct: int | None
-    as_of: dt.datetime | None
+# Not allowed, or not there for this account: SQLSTATEs, and the codes of python-oracledb.
+UNSEEN = {LOCKED, "42501", "42P01", "ORA-00942", "ORA-01031"}
 
 
 class PostgreSQL:
-    """The catalogs and statistics views of PostgreSQL, chapters "System Catalogs" and "The
-    Cumulative Statistics System" of its manual; nothing here waits for a lock but `sizes`.
+    """The manual's chapters "System Catalogs" and "The Cumulative Statistics System".
+
+    The functions that tell a size or a definition wait for a lock that somebody holds on the
+    table; of these only SIZES uses one, on tables that nobody has locked.
     """
 
-    # Partitions of partitions as well; pg_partition_tree() would lock them all.
-    _FAMILY = """
+    # Partitions of partitions as well; pg_partition_tree() would wait for them. What waits for an
+    # exclusive lock is in the way as well: nobody gets past it.
+    WITH = """
         WITH RECURSIVE family(root, member) AS (
             SELECT c.oid, c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
             WHERE n.nspname = :schema AND c.relpersistence <> 't' AND NOT c.relispartition
             UNION ALL
-            SELECT f.root, i.inhrelid FROM family f JOIN pg_inherits i ON i.inhparent = f.member
+            SELECT f.root, c.oid FROM family f JOIN pg_inherits i ON i.inhparent = f.member
             JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition
+        ), locked(root) AS (
+            SELECT f.root FROM family f JOIN pg_class c ON c.oid = f.member
+            LEFT JOIN pg_index i ON i.indrelid = c.oid
+            JOIN pg_locks l ON l.relation IN (c.oid, c.reltoastrelid, i.indexrelid)
+            JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+            WHERE l.mode = 'AccessExclusiveLock'
         )
     """
-    # The rule of "Automatic Vacuuming" in the manual's chapter "Routine Database Maintenance".
-    _TABLES = """
-        , option(oid, name, value) AS (
-            SELECT c.oid, o.option_name, o.option_value::float8
-            FROM pg_class c, pg_options_to_table(c.reloptions) o
-            WHERE o.option_name IN
-                ('autovacuum_analyze_threshold', 'autovacuum_analyze_scale_factor')
-        ), part AS (
-            SELECT f.root, c.relname, c.relkind, f.root = c.oid AS is_root,
-                c.reltuples::float8 AS rows,
-                greatest(s.last_analyze, s.last_autoanalyze) AS analyzed,
-                greatest(s.last_vacuum, s.last_autovacuum) AS vacuumed,
-                s.n_mod_since_analyze > coalesce(
-                    (SELECT value FROM option WHERE oid = c.oid AND name LIKE '%threshold'),
-                    current_setting('autovacuum_analyze_threshold')::float8
-                ) + greatest(c.reltuples, 0) * coalesce(
-                    (SELECT value FROM option WHERE oid = c.oid AND name LIKE '%factor'),
-                    current_setting('autovacuum_analyze_scale_factor')::float8
-                ) AS stale
-            FROM family f JOIN pg_class c ON c.oid = f.member
-            LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid
-            WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
-        )
-        SELECT root, relname, relkind, is_root, rows, analyzed, vacuumed, stale
-        FROM part ORDER BY relname
-    """
-    _COLUMNS = """
-        SELECT s.tablename, s.attname, s.null_frac::float8, s.n_distinct::float8
-        FROM pg_stats s JOIN pg_class c ON c.relname = s.tablename
-        JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = s.schemaname
-        WHERE s.schemaname = :schema AND s.inherited = (c.relkind = 'p')
-    """
-    _TYPES = """
-        SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod)
-        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-        JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname = :schema AND a.attnum > 0 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-    """
-    _SIZES = """
-        SELECT r.relname, sum(pg_total_relation_size(f.member))::bigint
-        FROM family f JOIN pg_class r ON r.oid = f.root
-        WHERE r.relkind IN ('r', 'p', 'm') AND r.relname <> ALL (:locked)
-        GROUP BY r.oid, r.relname
-    """
-    _SCANS = """
-        SELECT r.relname, sum(s.idx_scan)::bigint
-        FROM family f JOIN pg_class r ON r.oid = f.root
-        JOIN pg_stat_all_indexes s ON s.indexrelid = f.member
-        GROUP BY r.oid, r.relname
-    """
-    _LOCKED = """
-        SELECT DISTINCT r.relname FROM family f JOIN pg_class r ON r.oid = f.root
-        JOIN pg_class c ON c.oid = f.member
-        LEFT JOIN pg_index i ON i.indrelid = c.oid
-        JOIN pg_locks l ON l.relation IN (c.oid, c.reltoastrelid, i.indexrelid)
-        WHERE l.mode = 'AccessExclusiveLock'
-            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    """
-    _UNENFORCED = """
-        SELECT r.relname, c.conname FROM pg_constraint c JOIN pg_class r ON r.oid = c.conrelid
-        JOIN pg_namespace n ON n.oid = r.relnamespace
-        WHERE n.nspname = :schema AND NOT c.convalidated
-    """
-    _INVALID = """
-        SELECT x.relname, r.relname, i.indisready FROM pg_index i
-        JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_class r ON r.oid = i.indrelid
-        JOIN pg_namespace n ON n.oid = r.relnamespace
-        WHERE n.nspname = :schema AND NOT i.indisvalid ORDER BY 1
-    """
-    _OWNERS = """
+    OWNERS = """
         SELECT DISTINCT n.nspname FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid
         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname <> 'information_schema'
             AND n.nspname !~ '^pg_' AND has_schema_privilege(n.oid, 'USAGE') ORDER BY 1
     """
-    KINDS: Mapping[str, Literal["table", "view", "materialized view"]] = {
-        "v": "view", "m": "materialized view",
-    }  # fmt: skip
+    TABLES = """
+        SELECT c.relname, CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
+            ELSE 'table' END
+        FROM family f JOIN pg_class c ON c.oid = f.root
+        WHERE f.root = f.member AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+    """
+    LOCKED = "SELECT DISTINCT c.relname FROM locked k JOIN pg_class c ON c.oid = k.root"
+    PARTITIONS = """
+        SELECT r.relname, m.relname FROM family f JOIN pg_class r ON r.oid = f.root
+        JOIN pg_class m ON m.oid = f.member
+        WHERE r.relkind = 'p' AND r.oid <> m.oid ORDER BY 1, 2
+    """
+    # Outdated by the rule of "The Autovacuum Daemon" in the chapter "Routine Database Maintenance
+    # Tasks". Autovacuum gathers nothing for a partitioned table itself: its partitions count.
+    STATISTICS = """
+        SELECT r.relname,
+            CASE WHEN r.reltuples >= 0 THEN r.reltuples
+                WHEN min(m.reltuples) >= 0 THEN sum(m.reltuples) END::bigint,
+            CASE WHEN r.reltuples >= 0 THEN greatest(t.analyzed, t.vacuumed)
+                ELSE min(greatest(s.last_analyze, s.last_autoanalyze, s.last_vacuum,
+                    s.last_autovacuum)) END,
+            t.analyzed,
+            bool_or(s.n_mod_since_analyze > coalesce(o.threshold,
+                    current_setting('autovacuum_analyze_threshold'))::float8
+                + coalesce(o.factor, current_setting('autovacuum_analyze_scale_factor'))::float8
+                * greatest(m.reltuples, 0))
+        FROM family f JOIN pg_class r ON r.oid = f.root
+        LEFT JOIN pg_class m ON m.oid = f.member AND m.relkind <> 'p'
+        LEFT JOIN pg_stat_all_tables s ON s.relid = m.oid
+        LEFT JOIN LATERAL (SELECT greatest(last_analyze, last_autoanalyze) AS analyzed,
+            greatest(last_vacuum, last_autovacuum) AS vacuumed
+            FROM pg_stat_all_tables WHERE relid = r.oid) t ON true
+        LEFT JOIN LATERAL (SELECT
+            max(option_value) FILTER (WHERE option_name = 'autovacuum_analyze_threshold')
+                AS threshold,
+            max(option_value) FILTER (WHERE option_name = 'autovacuum_analyze_scale_factor')
+                AS factor
+            FROM pg_options_to_table(m.reloptions)) o ON true
+        WHERE r.relkind IN ('r', 'p', 'm', 'f')
+        GROUP BY r.oid, r.relname, r.reltuples, t.analyzed, t.vacuumed
+    """
+    # A negative n_distinct is a share of the rows; 0 is unknown. The histogram's bounds are those
+    # of a sample, without its most common values: no minimum and no maximum.
+    COLUMNS = """
+        SELECT s.tablename, s.attname, round(s.null_frac::float8 * c.reltuples)::bigint,
+            round(CASE WHEN s.n_distinct < 0 THEN -s.n_distinct::float8 * c.reltuples
+                WHEN s.n_distinct > 0 THEN s.n_distinct END)::bigint,
+            greatest(t.last_analyze, t.last_autoanalyze)
+        FROM pg_stats s JOIN pg_namespace n ON n.nspname = s.schemaname
+        JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = s.tablename
+        LEFT JOIN pg_stat_all_tables t ON t.relid = c.oid
+        WHERE s.schemaname = :schema AND c.reltuples >= 0 AND s.inherited = (c.relkind = 'p')
+    """
+    TYPES = """
+        SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod)
+        FROM family f JOIN pg_class c ON c.oid = f.root JOIN pg_attribute a ON a.attrelid = c.oid
+        WHERE f.root = f.member AND a.attnum > 0 AND NOT a.attisdropped
+    """
+    SIZES = """
+        SELECT r.relname, sum(pg_total_relation_size(f.member))::bigint
+        FROM family f JOIN pg_class r ON r.oid = f.root
+        WHERE r.relkind IN ('r', 'p', 'm') AND f.root NOT IN (SELECT root FROM locked)
+        GROUP BY r.oid, r.relname
+    """
+    SCANS = """
+        SELECT r.relname, sum(s.idx_scan)::bigint
+        FROM family f JOIN pg_class r ON r.oid = f.root
+        JOIN pg_stat_all_indexes s ON s.indexrelid = f.member GROUP BY r.oid, r.relname
+    """
+    UNENFORCED = """
+        SELECT r.relname, c.conname FROM pg_constraint c
+        JOIN family f ON f.root = c.conrelid AND f.root = f.member
+        JOIN pg_class r ON r.oid = f.root WHERE NOT c.convalidated
+    """
+    INVALID = """
+        SELECT x.relname, 'index', 'An index of ' || r.relname || ' that no query uses: it was'
+            ' not built to its end.'
+        FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
+        JOIN pg_class r ON r.oid = i.indrelid JOIN pg_namespace n ON n.oid = r.relnamespace
+        WHERE n.nspname = :schema AND NOT i.indisvalid
+        UNION ALL
+        SELECT c.conname, 'constraint', 'A check of ' || r.relname || ' that is not validated:'
+            ' rows from before it may break it.'
+        FROM pg_constraint c JOIN pg_class r ON r.oid = c.conrelid
+        JOIN pg_namespace n ON n.oid = r.relnamespace
+        WHERE n.nspname = :schema AND c.contype = 'c' AND NOT c.convalidated ORDER BY 2, 1
+    """
 
-    def __init__(self, connection: sa.Connection) -> None:
-        self.connection = connection
 
-    def owners(self) -> list[str]:
-        """List the schemas that hold tables or views and are not the server's own."""
-        return [name for (name,) in self._ask(self._OWNERS)]
+class Oracle:
+    """Oracle Database Reference 19c, "Static Data Dictionary Views"; no column is a LONG."""
 
-    def tables(self, schema: str) -> list[Entry]:
-        """List tables and views by name; partitions stand in what they are parts of."""
-        families: dict[int, list[Any]] = {}
-        for row in self._ask(self._FAMILY + self._TABLES, schema=schema):
-            families.setdefault(row.root, []).append(row)
-        return sorted(map(self._entry, families.values()), key=lambda entry: entry.name)
-
-    def _entry(self, family: Sequence[Any]) -> Entry:
-        [root] = (row for row in family if row.is_root)
-        parts = [row for row in family if not row.is_root]
-        counted: Sequence[Any] = [root]
-        if root.relkind == "p" and root.rows < 0:
-            counted = [row for row in parts if row.relkind != "p"]
-        rows = None
-        if root.relkind != "v" and counted and all(row.rows >= 0 for row in counted):
-            rows = round(sum(row.rows for row in counted))
-        times = [moment for row in counted for moment in (row.analyzed, row.vacuumed) if moment]
-        stale = [row.stale for row in family if row.relkind in "rm" and row.stale is not None]
-        return Entry(
-            name=root.relname,
-            kind=self.KINDS.get(root.relkind, "table"),
-            rows=rows,
-            counted=max(times, default=None),
-            analyzed=root.analyzed,
-            stale=any(stale) if stale else None,
-            partitions=tuple(row.relname for row in parts),
-        )
-
-    def columns(self, schema: str, entries: Sequence[Entry]) -> dict[Column, Stored]:
-        """Give the stored statistics; a negative n_distinct is a share of the rows."""
-        known = {entry.name: entry for entry in entries if entry.rows is not None}
-        found = {}
-        for table, column, null_share, distinct in self._ask(self._COLUMNS, schema=schema):
-            if entry := known.get(table):
-                rows = entry.rows or 0
-                count = distinct if distinct > 0 else -distinct * rows
-                found[table, column] = Stored(
-                    round(null_share * rows),
-                    round(count) if distinct else None,  # 0: unknown
-                    entry.analyzed,
-                )
-        return found
-
-    def types(self, schema: str) -> dict[Column, str]:
-        """Give the columns' types as the database writes them."""
-        return {(t, c): written for t, c, written in self._ask(self._TYPES, schema=schema)}
-
-    def locked(self, schema: str) -> list[str]:
-        """List the tables that somebody holds, or waits for, so that no other can look at them."""
-        return [name for (name,) in self._ask(self._FAMILY + self._LOCKED, schema=schema)]
-
-    def sizes(self, schema: str) -> dict[str, int]:
-        """Give tables' bytes on disk, with their indexes; those of locked tables are missing."""
-        locked = self.locked(schema)
-        return dict(self._ask(self._FAMILY + self._SIZES, schema=schema, locked=locked))
-
-    def scans(self, schema: str) -> dict[str, int]:
-        """Give how often each index was used since the counters began."""
-        return dict(self._ask(self._FAMILY + self._SCANS, schema=schema))
-
-    def unenforced(self, schema: str) -> set[Column]:
-        """Name the constraints, with their tables, that present rows may break."""
-        return {(table, name) for table, name in self._ask(self._UNENFORCED, schema=schema)}
-
-    def invalid(self, schema: str) -> list[InvalidObject]:
-        """List what the database itself calls invalid."""
-        return [
-            InvalidObject(index, "index", f"An index of {table} that no query uses.")
-            for index, table, _ in self._ask(self._INVALID, schema=schema)
-        ]
-
-    def _ask(self, statement: str, **binds: Any) -> list[Any]:
-        return ask(self.connection, statement, binds)
+    WITH = LOCKED = SCANS = ""
+    OWNERS = """
+        SELECT username FROM all_users WHERE oracle_maintained = 'N' AND username IN
+            (SELECT owner FROM all_tables UNION SELECT owner FROM all_views) ORDER BY username
+    """
+    TABLES = """
+        SELECT t.table_name,
+            CASE WHEN m.mview_name IS NULL THEN 'table' ELSE 'materialized view' END
+        FROM all_tables t
+        LEFT JOIN all_mviews m ON m.owner = t.owner AND m.mview_name = t.table_name
+        WHERE t.owner = :schema AND t.iot_name IS NULL AND t.duration IS NULL
+        UNION ALL SELECT view_name, 'view' FROM all_views WHERE owner = :schema
+    """
+    PARTITIONS = """
+        SELECT table_name, partition_name FROM all_tab_partitions WHERE table_owner = :schema
+        ORDER BY table_name, partition_position
+    """
+    # LAST_ANALYZED is the database's local time; its distance from UTC is that of today. What DML
+    # has added since stands in rows of its own: the latest comes last, and counts.
+    STATISTICS = """
+        SELECT table_name, num_rows,
+            last_analyzed - (SYSDATE - CAST(SYS_EXTRACT_UTC(SYSTIMESTAMP) AS DATE)),
+            last_analyzed - (SYSDATE - CAST(SYS_EXTRACT_UTC(SYSTIMESTAMP) AS DATE)),
+            CASE stale_stats WHEN 'YES' THEN 1 WHEN 'NO' THEN 0 END
+        FROM all_tab_statistics WHERE owner = :schema AND object_type = 'TABLE'
+        ORDER BY last_analyzed NULLS FIRST
+    """
+    COLUMNS = """
+        SELECT table_name, column_name, num_nulls, num_distinct,
+            last_analyzed - (SYSDATE - CAST(SYS_EXTRACT_UTC(SYSTIMESTAMP) AS DATE))
+        FROM all_tab_col_statistics
+        WHERE owner = :schema AND (notes IS NULL OR notes NOT LIKE '%CONVENTIONAL_DML%')
+    """
+    TYPES = """
+        SELECT table_name, column_name, data_type || CASE
+            WHEN data_type IN ('CHAR', 'VARCHAR2') THEN '(' || char_length ||
+                CASE char_used WHEN 'C' THEN ' CHAR' WHEN 'B' THEN ' BYTE' END || ')'
+            WHEN data_type IN ('NCHAR', 'NVARCHAR2') THEN '(' || char_length || ')'
+            WHEN data_type = 'RAW' THEN '(' || data_length || ')'
+            WHEN data_type = 'NUMBER' AND data_scale IS NOT NULL
+                THEN '(' || NVL(TO_CHAR(data_precision), '*') || ',' || data_scale || ')'
+            WHEN data_type = 'FLOAT' THEN '(' || data_precision || ')' END
+        FROM all_tab_cols WHERE owner = :schema AND hidden_column = 'NO'
+    """
+    SIZES = """
+        SELECT o.table_name, SUM(s.bytes) FROM user_segments s JOIN (
+            SELECT table_name AS segment, table_name FROM user_tables
+            UNION ALL SELECT index_name, table_name FROM user_indexes
+            UNION ALL SELECT segment_name, table_name FROM user_lobs
+        ) o ON o.segment = s.segment_name WHERE USER = :schema GROUP BY o.table_name
+    """
+    UNENFORCED = """
+        SELECT table_name, constraint_name FROM all_constraints WHERE owner = :schema
+            AND constraint_type = 'R' AND (status = 'DISABLED' OR validated = 'NOT VALIDATED')
+    """
+    INVALID = """
+        SELECT object_name, LOWER(object_type), 'Its status is INVALID.' FROM all_objects
+        WHERE owner = :schema AND status = 'INVALID' AND object_name NOT LIKE 'BIN$%'
+        UNION ALL SELECT index_name, 'index', 'An index of ' || table_name || ' that is UNUSABLE.'
+        FROM all_indexes WHERE table_owner = :schema AND status = 'UNUSABLE'
+        UNION ALL SELECT index_name, 'index', 'Its partition ' || partition_name || ' is UNUSABLE.'
+        FROM all_ind_partitions WHERE index_owner = :schema AND status = 'UNUSABLE'
+        UNION ALL SELECT constraint_name, 'constraint',
+            'A constraint of ' || table_name || ' that is ' || status || ', ' || validated || '.'
+        FROM all_constraints WHERE owner = :schema AND constraint_type IN ('C', 'P', 'U')
+            AND (status = 'DISABLED' OR validated = 'NOT VALIDATED')
+        ORDER BY 2, 1, 3
+    """
 
 
-def ask(connection: sa.Connection, statement: str, binds: Mapping[str, Any]) -> list[Any]:
-    """Return a statement's rows; none where the account may not see them."""
+Stored = type[PostgreSQL] | type[Oracle]
+DIALECTS: dict[str, Stored] = {"postgresql": PostgreSQL, "oracle": Oracle}
+
+
+def ask(connection: sa.Connection, question: str, schema: str = "", names: int = 1) -> list[Any]:
+    """Return the rows of a dialect's statement; none where the account may not see them.
+
+    The first `names` columns are names, which come as SQLAlchemy writes them.
+    """
+    dialect: Any = connection.dialect
+    stored = DIALECTS[dialect.name]
+    written: Callable[[str], str] = str
+    if dialect.requires_name_normalize:
+        written, schema = dialect.normalize_name, dialect.denormalize_name(schema)
+    text = stored.WITH + getattr(stored, question)
     try:
         with patient(connection):
-            return list(connection.execute(sa.text(statement), binds))
+            found = connection.execute(sa.text(text), {"schema": schema}) if text else ()
+            return [(*map(written, row[:names]), *row[names:]) for row in found]
     except exc.DBAPIError as error:
         if code(error) not in UNSEEN:
             raise
-        log.info("The dictionary is closed to this account: %s", error.orig)
+        log.info("%s of the dictionary are closed to this account: %s", question, error.orig)
         return []
 
 
 @contextmanager
 def patient(connection: sa.Connection) -> Iterator[None]:
-    """Begin a transaction that waits for no lock longer than LOCK_WAIT; its error is LOCKED.
+    """Begin a transaction in which nothing waits for a lock longer than LOCK_WAIT.
 
     One for each question: on PostgreSQL a transaction that failed is of no use any more.
     """
@@ -252,6 +255,3 @@ def code(error: exc.DBAPIError) -> str:
     cause: Any = error.orig
     state = getattr(cause, "sqlstate", None)
     return str(state or getattr(cause.args[0] if cause.args else None, "full_code", ""))
-
-
-DIALECTS = {"postgresql": PostgreSQL}
