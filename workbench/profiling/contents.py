@@ -1,0 +1,282 @@
+"""What is in a table's columns, and whether its rows are more than there are things.
+
+One statement reads a bounded sample of rows; all that is said is counted in it, and scaled to the
+table where it is not the whole. Values that look personal are counted, and kept nowhere.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import reduce
+from itertools import combinations
+from math import prod
+from operator import add
+from typing import Any
+
+import polars as pl
+import sqlalchemy as sa
+
+from workbench.profiling import patterns, sampling
+from workbench.profiling.model import Column, FanOut, Figure, Share, Table
+from workbench.profiling.sampling import Scope
+
+ROWS = 20_000
+CELLS = 400_000  # a wide table is read in fewer rows
+CHARACTERS = 40_000_000
+LONGEST = 1000  # characters; a column with longer texts holds prose, which nothing here is about
+TOP, CUT = 10, 80
+KEY_KINDS = ("integer", "decimal", "text", "date", "datetime")
+KEYS = 5
+PAIRED = 12  # columns whose pairs are tried as keys
+VARYING = 3  # columns in which rows that fan out may differ
+SEARCHED = 12  # columns among which those are looked for
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows that were read, as texts; `factor` scales a count of them to the table's.
+
+    The frame's columns are c0, c1 and so on, because polars takes some names for patterns.
+    """
+
+    columns: dict[str, Column]
+    frame: pl.DataFrame
+    factor: float
+    how: str
+    as_of: str
+
+    def figure(self, count: int) -> Figure:
+        return Figure(round(count * self.factor), self.how, self.as_of)
+
+    def shares(self, found: Sequence[tuple[str, int]]) -> tuple[Share, ...]:
+        return tuple(Share(value[:CUT], self.figure(rows)) for value, rows in found)
+
+
+def examine(
+    connection: sa.Connection, schema: str, table: Table, scope: Scope, as_of: str
+) -> Table:
+    """Look into a table that has its figures: add what its columns hold and how rows repeat.
+
+    Reads up to 20,000 rows by one statement. Columns of other kinds, and of texts longer than
+    1,000 characters, are left out. Raises what the database raises.
+    """
+    columns = [column for column in table.columns if _is_comparable(column)]
+    if not columns:
+        return table
+    rows = _read(connection, schema, table, columns, scope, as_of)
+    repeated = rows.frame.height - rows.frame.n_unique() if rows.frame.height else 0
+    declared = declared_keys(table)
+    keys: tuple[tuple[str, ...], ...] = tuple(
+        (column.name,) for column in columns if _is_key(column, table)
+    )
+    if not keys and not table.primary_key and rows.how == "exact" and not repeated:
+        keys = tuple(_pairs(rows))
+    found = {
+        column.name: _column(column, rows.frame[label], rows, declared)
+        for label, column in rows.columns.items()
+    }
+    return replace(
+        table,
+        columns=tuple(found.get(column.name, column) for column in table.columns),
+        duplicates=rows.figure(repeated),
+        fan_out=_fan_out(rows),
+        candidate_keys=tuple(key for key in keys if key not in declared)[:KEYS],
+    )
+
+
+def declared_keys(table: Table) -> set[tuple[str, ...]]:
+    """Return the columns that the database itself keeps unique: keys and unique indexes."""
+    keys = {key.columns for key in (table.primary_key, *table.unique) if key}
+    indexes = (index.columns for index in table.indexes if index.unique)
+    return keys | {tuple(map(str, columns)) for columns in indexes if None not in columns}
+
+
+def _is_comparable(column: Column) -> bool:
+    longest = column.max_length
+    return column.kind != "other" and (longest is None or int(longest.value) <= LONGEST)
+
+
+def _read(
+    connection: sa.Connection,
+    schema: str,
+    table: Table,
+    columns: Sequence[Column],
+    scope: Scope,
+    as_of: str,
+) -> _Rows:
+    width = sum(float(c.mean_length.value) if c.mean_length else 10 for c in columns)
+    most = max(int(min(ROWS, CELLS / len(columns), CHARACTERS / max(width, 1))), 1)
+    total = int(table.rows.value) if table.rows else 0
+    if total / scope.factor > most:
+        scope = sampling.scope(table, schema, connection.dialect, None, most)
+    labels = {f"c{place}": column for place, column in enumerate(columns)}
+    selected = (
+        _text(scope.clause.c[column.name], column, connection).label(label)
+        for label, column in labels.items()
+    )
+    found: Any = connection.execute(sa.select(*selected).limit(most + 1)).all()
+    if connection.dialect.name != "postgresql":
+        found = [tuple(None if v is None else _written(v) for v in row) for row in found]
+    frame = pl.DataFrame(found[:most], schema=dict.fromkeys(labels, pl.String), orient="row")
+    frame = frame.with_columns(
+        pl.col(label).str.replace(" ", "T").str.replace(r"\+00$", "")
+        for label, column in labels.items()
+        if column.kind == "datetime"
+    )
+    if scope.percent is None and len(found) <= most:
+        return _Rows(labels, frame, 1, "exact", as_of)
+    share = min(100 * frame.height / max(total, frame.height, 1), 99)
+    said = f"{float(f'{share:.2g}'):.6f}".rstrip("0").rstrip(".")
+    return _Rows(labels, frame, max(total / max(frame.height, 1), 1), f"sampled {said} %", as_of)
+
+
+def _text(expression: Any, column: Column, connection: sa.Connection) -> sa.ColumnElement[Any]:
+    """Select a value so that it arrives whole: a text on PostgreSQL, as it is from Oracle."""
+    if connection.dialect.name == "postgresql":
+        return sa.cast(expression, sa.Text)
+    if "TIME ZONE" in column.type.upper():
+        return sa.func.sys_extract_utc(expression)
+    return expression  # type: ignore[no-any-return]
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    return value.isoformat() if isinstance(value, dt.date | dt.time) else str(value)
+
+
+def _is_key(column: Column, table: Table) -> bool:
+    """Tell a column that identifies the rows there are, by exact figures."""
+    figures = (table.rows, column.distinct, column.nulls)
+    if column.kind not in KEY_KINDS or any(f is None or f.how != "exact" for f in figures):
+        return False
+    rows, distinct, nulls = (int(figure.value) for figure in figures if figure)
+    is_whole = column.kind != "decimal" or not any(
+        "." in str(end.value) for end in (column.min, column.max) if end
+    )
+    return rows > 1 and distinct == rows and not nulls and is_whole
+
+
+def _pairs(rows: _Rows) -> Iterator[tuple[str, str]]:
+    """Find pairs of columns that identify the rows of a whole table."""
+    frame = rows.frame
+    counts = {
+        label: frame[label].n_unique()
+        for label, column in rows.columns.items()
+        if column.kind in KEY_KINDS and frame[label].null_count() == 0
+    }
+    likely = sorted(counts, key=counts.__getitem__, reverse=True)[:PAIRED]
+    for one, other in combinations([label for label in counts if label in likely], 2):
+        enough = 1 < frame.height <= counts[one] * counts[other]
+        if enough and frame.select(one, other).n_unique() == frame.height:
+            yield rows.columns[one].name, rows.columns[other].name
+
+
+def _column(
+    column: Column, values: pl.Series, rows: _Rows, declared: set[tuple[str, ...]]
+) -> Column:
+    if column.kind not in KEY_KINDS:
+        return column
+    counted = values.drop_nulls().rename("value").value_counts(name="rows")
+    promised, personal = patterns.named_personal(column.name), []
+    if promised or column.kind in ("text", "integer"):
+        personal = patterns.personal(column.name, counted)
+    if promised or personal:
+        # A mean, or a quantile, can be the only value there is.
+        column = replace(column, min=None, max=None, mean=None, quantiles=None)
+    elif (column.name,) not in declared and _is_repetitive(counted):
+        column = replace(column, top=rows.shares(patterns.commonest(counted, TOP)))
+    if column.kind != "text":
+        return replace(column, personal=rows.shares(personal))
+    looks = patterns.look(column.name, counted)
+    return replace(
+        column,
+        personal=rows.shares(personal),
+        masks=rows.shares(looks.masks),
+        numeric_text=None if personal or looks.numbers is None else rows.figure(looks.numbers),
+        date_text=rows.figure(looks.dates),
+    )
+
+
+def _is_repetitive(counted: pl.DataFrame) -> bool:
+    """Tell values that come back often enough for the commonest to mean something."""
+    there, distinct = counted["rows"].sum(), counted.height
+    return 0 < distinct * 10 <= there or 0 < distinct * 2 <= there <= TOP * 10
+
+
+def _fan_out(rows: _Rows) -> FanOut | None:
+    """Find rows that are equal in all but a few columns, surrogate keys not counted."""
+    frame = rows.frame
+    unique = [
+        label
+        for label, column in rows.columns.items()
+        if (column.kind == "integer" or column.type.lower() == "uuid")
+        and frame[label].drop_nulls().n_unique() == frame.height
+    ]
+    things = frame.drop(unique)
+    hashes = things.select(pl.col(label).hash(n) for n, label in enumerate(things.columns))
+    varying, more = near_copies(hashes) if hashes.width else ((), 0)
+    columns = varying or tuple(unique)
+    if not more or not columns or is_coincidence(hashes, varying, more):
+        return None
+    return FanOut(tuple(rows.columns[label].name for label in columns), rows.figure(more))
+
+
+def near_copies(hashes: pl.DataFrame) -> tuple[tuple[str, ...], int]:
+    """Find the up to three columns without which most rows are copies, and how many are.
+
+    Takes a hash of each value. The fewest columns are returned that give four in five of the
+    copies that any three give. In a frame of more than 12 columns they are looked for among those
+    in which near copies differ.
+    """
+    names = hashes.columns
+    ordered = sorted(names, key=lambda name: -hashes[name].n_unique())
+    # Two rows that differ in three columns agree in at least three of six groups of columns.
+    groups = [_sum(ordered[n::6]) for n in range(6)]
+    agree = [reduce(add, three) for three in combinations(groups, 3)]
+    near = hashes.filter(pl.any_horizontal(each.is_duplicated() for each in agree))
+    if len(names) > SEARCHED:
+        counts = sum((_differences(near.sort(each)) for each in agree), Counter())
+        often = [name for name, _ in counts.most_common(SEARCHED)]
+        names = [name for name in names if name in often]
+    best: list[tuple[tuple[str, ...], int]] = []
+    for size in range(min(VARYING, hashes.width - 1) + 1):
+        tried = [(chosen, _copies(near, chosen)) for chosen in combinations(names, size)]
+        best.append(max(tried, key=lambda each: each[1], default=((), 0)))
+    most = max(more for _, more in best)
+    return next(each for each in best if each[1] * 5 >= most * 4)
+
+
+def is_coincidence(hashes: pl.DataFrame, varying: tuple[str, ...], more: int) -> bool:
+    """Tell whether rows may well be equal in all other columns and yet be things of their own.
+
+    So it is where that many would be equal by chance, were the columns independent; and where
+    leaving out one more column doubles them: then each of the others is needed to tell things
+    apart, as a customer and a day are among orders that differ in their amount.
+    """
+    height = hashes.height
+    fixed = [name for name in hashes.columns if name not in varying]
+    equal = (hashes[name].value_counts(name="rows")["rows"] / height for name in fixed)
+    chance = height**2 / 2 * prod(float((share**2).sum()) for share in equal)
+    return chance * 10 > more or any(_copies(hashes, (*varying, name)) > 2 * more for name in fixed)
+
+
+def _copies(hashes: pl.DataFrame, left_out: tuple[str, ...]) -> int:
+    """Count the rows that are more than one of their group in all but some columns."""
+    kept = [name for name in hashes.columns if name not in left_out]
+    return hashes.height - (hashes.select(_sum(kept)).to_series().n_unique() if kept else 1)
+
+
+def _sum(names: Sequence[str]) -> pl.Expr:
+    return pl.sum_horizontal(pl.lit(0, pl.UInt64), *map(pl.col, names))
+
+
+def _differences(hashes: pl.DataFrame) -> Counter[str]:
+    """Count for each column the neighbours that differ in it, and in no more than three."""
+    differ = hashes.select(pl.all() != pl.all().shift())
+    near = differ.filter(pl.sum_horizontal(pl.all()).is_between(1, VARYING))
+    return Counter({name: n for name, n in near.sum().row(0, named=True).items() if n})

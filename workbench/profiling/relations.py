@@ -1,0 +1,214 @@
+"""How tables hang together: foreign keys that nobody declared, and those nobody enforces.
+
+Candidates come from names, types and figures alone; a statement for each tells whether the values
+are there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import sqlalchemy as sa
+
+from workbench.profiling.contents import declared_keys
+from workbench.profiling.model import Column, Figure, Relation, Table
+from workbench.profiling.patterns import words
+
+MOST, PER_COLUMN = 200, 5
+LEAST = 0.9  # of the distinct values; where fewer match, it is no foreign key
+# A key with such a name is one of its table's, not of what the name says.
+GENERIC = set("id code key no nr num number name type status value date oid uuid guid ref".split())
+FEWEST = 3  # values of a text that nothing but its values relates to another table
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Columns that may be, or are declared as, a foreign key; `score` 0 to 1 ranks them."""
+
+    table: str
+    columns: tuple[str, ...]
+    to_table: str
+    to_columns: tuple[str, ...]
+    declared: bool = False
+    score: float = 1
+    mixed: tuple[bool, ...] = (False,)
+    """Which columns are texts of two types, whose values are compared without padding."""
+
+
+def candidates(tables: Sequence[Table]) -> list[Candidate]:
+    """Return what to test, the likeliest first: unenforced foreign keys, then undeclared ones.
+
+    Undeclared ones have one column. A number needs a name that speaks for it (customer_id for
+    customers.id); a text may also have values within the range and lengths of a key's.
+    """
+    named = {(table.name, column.name): column for table in tables for column in table.columns}
+    found = [
+        Candidate(
+            table.name, key.columns, key.to_table, key.to_columns, True, 1,
+            tuple(
+                _is_mixed(named[table.name, child], named[key.to_table, parent])
+                for child, parent in zip(key.columns, key.to_columns, strict=True)
+            ),
+        )
+        for table in tables
+        for key in table.foreign_keys
+        if not key.enforced and key.to_schema is None
+        and all((key.to_table, parent) in named for parent in key.to_columns)
+    ]  # fmt: skip
+    keys = [(parent, key) for parent in tables for key in _keys(parent)]
+    guessed: list[Candidate] = []
+    for table in tables:
+        known = {key.columns[0] for key in table.foreign_keys if len(key.columns) == 1}
+        own = {key.name for key in _keys(table)}
+        for column in table.columns:
+            if column.name not in known:
+                likely = sorted(_guesses(table, column, own, keys), key=lambda c: -c.score)
+                guessed += likely[:PER_COLUMN]
+    return found + sorted(guessed, key=lambda c: -c.score)[: max(MOST - len(found), 0)]
+
+
+def confirm(
+    connection: sa.Connection, schema: str, candidate: Candidate, as_of: str
+) -> Relation | None:
+    """Count, by one statement, the values that are in the other table and the rows that are not.
+
+    Rows with a null in the key are not counted. None for an undeclared one of which less than
+    90 % of the distinct values match, and for one without values. Raises what the database raises.
+    """
+    child = sa.table(candidate.table, *map(sa.column, candidate.columns), schema=schema)
+    parent = sa.table(candidate.to_table, *map(sa.column, candidate.to_columns), schema=schema)
+    sides: list[list[sa.Label[Any]]] = [[], []]
+    for place, mixed in enumerate(candidate.mixed):
+        pair = (child.c[candidate.columns[place]], parent.c[candidate.to_columns[place]])
+        for side, column in zip(sides, pair, strict=True):
+            value = _unpadded(column, connection) if mixed else column
+            side.append(value.label(f"k{place}"))
+    there = [each.element.is_not(None) for each in sides[0]]
+    values = (
+        sa.select(*sides[0], sa.func.count().label("n"))
+        .where(*there).group_by(*(each.element for each in sides[0])).subquery("v")
+    )  # fmt: skip
+    known = sa.select(*sides[1], sa.literal_column("1").label("hit")).distinct().subquery("p")
+    same = sa.and_(*(values.c[each.name] == known.c[each.name] for each in sides[0]))
+    missing = sa.case((known.c.hit.is_(None), values.c.n), else_=0)
+    row = connection.execute(
+        sa.select(sa.func.count(), sa.func.count(known.c.hit), sa.func.sum(missing)).select_from(
+            values.outerjoin(known, same)
+        )
+    ).one()
+    distinct, matched, orphans = (int(count or 0) for count in row)
+    if not distinct or (not candidate.declared and matched < LEAST * distinct):
+        return None
+    return Relation(
+        candidate.table, candidate.columns, candidate.to_table, candidate.to_columns,
+        candidate.declared,
+        Figure(matched / distinct, "exact", as_of), Figure(orphans, "exact", as_of),
+    )  # fmt: skip
+
+
+def _keys(table: Table) -> list[Column]:
+    """Return the columns that identify rows alone, as declared or as the figures say."""
+    single = {key[0] for key in declared_keys(table) | {*table.candidate_keys} if len(key) == 1}
+    return [column for column in table.columns if column.name in single]
+
+
+def _guesses(
+    table: Table, column: Column, own: set[str], keys: Sequence[tuple[Table, Column]]
+) -> Iterator[Candidate]:
+    for parent, key in keys:
+        itself = parent is table and key is column
+        if itself or column.kind == "other" or _class(column) != _class(key):
+            continue
+        score = _name_score(table, column, parent, key)
+        if not score and column.name not in own and _is_spelt_alike(column, key):
+            score = 0.3
+        fits = _is_within(column, key)
+        # A key that says what its table is called is what others refer to.
+        backwards = column.name in own and score < 1 and not _is_smaller(column, key)
+        if not score or (fits is False and score < 0.8) or _is_apart(column, key) or backwards:
+            continue
+        yield Candidate(
+            table.name, (column.name,), parent.name, (key.name,), False,
+            round(score + (0 if fits else -0.05), 2), (_is_mixed(column, key),),
+        )  # fmt: skip
+
+
+def _name_score(table: Table, column: Column, parent: Table, key: Column) -> float:
+    """Say how much the names speak for a column of `table` being a key of `parent`: 0 to 1."""
+    name, target = words(column.name), words(key.name)
+    things = _singulars(words(parent.name))
+    plain = target in GENERIC
+    full = {f"{thing}_{target}" for thing in things} | {thing + target for thing in things}
+    if parent is table:
+        return 0.8 if name in {f"parent_{target}", *(f"parent_{f}" for f in full)} else 0
+    if name in full or (not plain and name == target):
+        return 1 if name in full or any(thing in target for thing in things) else 0.9
+    if any(name.endswith(f"_{f}") for f in full) or (not plain and name.endswith(f"_{target}")):
+        return 0.8
+    stem = re.sub(f"_?({'|'.join(GENERIC)})$", "", name)
+    return 0.7 if plain and name not in GENERIC and stem in things else 0
+
+
+def _singulars(name: str) -> set[str]:
+    """Return what one row of a table may be called: orders, t_order and dim_order are orders."""
+    bare = re.sub(r"^(t|tb|tbl|tab|dim|fact|fct|stg|v|vw)_|_(t|tb|tbl|tab|v|vw|dim)$", "", name)
+    names = {name, bare}
+    for ending, single in (("ies", "y"), ("es", ""), ("s", "")):
+        names |= {each[: -len(ending)] + single for each in names if each.endswith(ending)}
+    return names - GENERIC - {""}
+
+
+def _class(column: Column) -> str:
+    return "number" if column.kind in ("integer", "decimal") else column.kind
+
+
+def _is_mixed(child: Column, parent: Column) -> bool:
+    types = {re.sub(r"\W.*", "", column.type.lower()) for column in (child, parent)}
+    return child.kind == parent.kind == "text" and len(types) > 1
+
+
+def _unpadded(column: sa.ColumnElement[Any], connection: sa.Connection) -> sa.ColumnElement[Any]:
+    """Take the padding off a CHAR, whatever type of text the other one is."""
+    if connection.dialect.name == "postgresql":
+        return sa.cast(column, sa.Text)
+    return sa.func.rtrim(column)
+
+
+def _ends(column: Column) -> tuple[Any, Any] | None:
+    if not column.min or not column.max:
+        return None
+    ends = (column.min.value, column.max.value)
+    return (Decimal(ends[0]), Decimal(ends[1])) if _class(column) == "number" else ends
+
+
+def _is_within(child: Column, parent: Column) -> bool | None:
+    """Tell whether the values of one lie among the other's, and are no more; None: not known."""
+    inner, outer = _ends(child), _ends(parent)
+    if not inner or not outer:
+        return None
+    return outer[0] <= inner[0] and inner[1] <= outer[1] and _is_smaller(child, parent, True)
+
+
+def _is_apart(child: Column, parent: Column) -> bool:
+    one, other = _ends(child), _ends(parent)
+    return bool(one and other and (one[1] < other[0] or other[1] < one[0]))
+
+
+def _is_smaller(child: Column, parent: Column, or_equal: bool = False) -> bool:
+    if not child.distinct or not parent.distinct:
+        return True
+    return float(child.distinct.value) < float(parent.distinct.value) + or_equal
+
+
+def _is_spelt_alike(child: Column, parent: Column) -> bool:
+    """Tell texts of which a few values, none longer or shorter than a key's, lie among them."""
+    sizes = (child.min_length, parent.min_length, child.max_length, parent.max_length)
+    if child.kind != "text" or child.personal or any(size is None for size in sizes):
+        return False
+    few, least, most, longest = (float(size.value) for size in sizes if size)
+    many = child.distinct is not None and float(child.distinct.value) >= FEWEST
+    return many and few >= least and most <= longest and _is_within(child, parent) is True
