@@ -5,46 +5,34 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import oracle, postgresql
 
-from workbench.profiling.model import (
-    SEVERITIES,
-    Column,
-    Figure,
-    Finding,
-    Relation,
-    SchemaProfile,
-    Table,
-)  # fmt: skip
+from workbench.profiling import model
+from workbench.profiling.model import Column, Figure, Finding, Relation, SchemaProfile, Table
 
 KEPT = 5  # findings of a kind that stand alone; the others are told together
 NAMED = 8  # names in a list, before "and 12 more"
-CONSTANT_ROWS = 10  # one value in fewer rows says nothing
-TEXT_ROWS = 10  # fewer numbers or dates in text may be chance
-TEXT_SHARE = 0.95  # of the values: what is left are typing slips and "n/a"
-NEARLY = 0.9  # of the distinct values found in the other table: below, it is chance
-INDEX_ROWS = 10_000  # an index of a smaller table costs nothing
-FENCE = 3.0  # interquartile ranges beyond a quartile: the outer fences of Tukey, 1977
-# The same in all the tables they are told of: told once, with the tables' names.
-ALIKE = {
-    "missing-primary-key", "missing-statistics", "stale-statistics", "empty-table",
-    "empty-column", "constant-column", "unused-index", "redundant-index", "not-profiled",
-}  # fmt: skip
-# Names of identifiers: what they hold is neither text that should be a number nor a quantity.
+SHOWN = 20  # rows that a statement of a next step shows
+FEW = 10  # rows: that fewer of them are alike may be chance
+TEXT_SHARE = 0.95  # of the values; the others are slips and "n/a"
+NEARLY = 0.9  # of the distinct values found in the other table; fewer are chance
+INDEX_ROWS = 10_000  # an index of a smaller table costs next to nothing
+FENCE = 3.0  # interquartile ranges beyond a quartile: Tukey's outer fences
+# Names of identifiers, which are no quantities, and texts although they are made of digits.
 ID = re.compile(
     r"(^|_)(id|ids|oid|key|pk|fk|code|no|nr|num|number|uuid|guid|cusip|isin|sedol|ticker|zip|"
     r"zipcode|postcode|phone|mobile|fax|account|iban|version|year)$"
 )
 # Names of days that are meant to lie ahead.
 AHEAD = re.compile(
-    r"(^|_)(plan|planned|expir\w*|exp|expected|valid|due|end|ends|ending|until|thru|through|to|"
-    r"matur\w*|schedul\w*|next|target|forecast|estimat\w*|deadline|renew\w*|settle\w*|effective|"
-    r"deliver\w*|call|redemption|future|eta|term|terminat\w*|valid_to)(_|$)"
+    r"(^|_)(plan|exp|valid|due|end|until|thru|through|to|matur|schedul|next|target|forecast|"
+    r"estimat|deadline|renew|settle|effective|deliver|call|redemption|future|eta|term)"
 )
 # Names that mean another thing in every table.
 GENERIC = set(
@@ -53,449 +41,447 @@ GENERIC = set(
 )
 
 
+class Seen(NamedTuple):
+    """What a rule saw: where, in words, and how many rows; `look` goes into the next step."""
+
+    table: str | None
+    columns: tuple[str, ...]
+    evidence: str
+    rows: Figure | None = None
+    look: str = ""
+    severity: model.Severity | None = None
+
+
+class Rule(NamedTuple):
+    """How a kind of finding is found, how serious it is, and what to do about it.
+
+    Many that are `alike` are told as one; of others, the first few stand alone.
+    """
+
+    kind: str
+    severity: model.Severity
+    seek: Callable[[SchemaProfile], Iterator[Seen]]
+    next_step: str
+    alike: bool = False
+
+
 def find(profile: SchemaProfile) -> tuple[Finding, ...]:
     """List what is odd about a schema: by severity, then by rows affected, then by name.
 
-    Looks at nothing but the profile. Of a kind with many findings, those beyond the first are
-    told as one. The rules and their thresholds are told in docs/profile.md.
+    Looks at nothing but the profile. The rules and their thresholds are told in docs/profile.md.
     """
-    found = [finding for rule in RULES for finding in rule(profile)]
-    places = {kind: place for place, kind in enumerate(dict.fromkeys(f.kind for f in found))}
+    order = {rule.kind: place for place, rule in enumerate(RULES)}
 
-    def importance(finding: Finding) -> tuple[int, float, int, str, tuple[str, ...]]:
-        rows = float(finding.rows.value) if finding.rows else 0.0
-        serious = SEVERITIES.index(finding.severity)
-        return serious, -rows, places[finding.kind], finding.table or "", finding.columns
+    def importance(finding: Finding) -> tuple[Any, ...]:
+        serious = model.SEVERITIES.index(finding.severity)
+        rows, place = _number(finding.rows), order[finding.kind]
+        return serious, -rows, place, finding.table or "", finding.columns, finding.evidence
 
-    def kind(finding: Finding) -> tuple[int, int]:
-        return SEVERITIES.index(finding.severity), places[finding.kind]
+    found: list[Finding] = []
+    for rule in RULES:
+        seen = sorted((_finding(rule, each) for each in rule.seek(profile)), key=importance)
+        for _, group in groupby(seen, key=lambda finding: finding.severity):
+            found += _together(list(group), 0 if rule.alike else KEPT)
+    return tuple(sorted(found, key=importance))
 
-    kinds = groupby(sorted(sorted(found, key=importance), key=kind), kind)
-    return tuple(sorted((f for _, group in kinds for f in _together(group)), key=importance))
+
+def _finding(rule: Rule, seen: Seen) -> Finding:
+    step = rule.next_step + seen.look
+    severity = seen.severity or rule.severity
+    return Finding(severity, rule.kind, seen.evidence, step, seen.table, seen.columns, seen.rows)
 
 
-def _together(group: Iterable[Finding]) -> list[Finding]:
-    found = list(group)
+def _together(found: list[Finding], kept: int) -> list[Finding]:
     if len(found) <= KEPT:
         return found
-    kept = 0 if found[0].kind in ALIKE else KEPT
     first, *_ = rest = found[kept:]
-    where = listed([".".join((f.table or f.evidence, *f.columns[:1])) for f in rest])
-    more = "more: " if kept else "alike: "
-    return [*found[:kept], replace(
-        first, table=None, columns=(), rows=None,
-        evidence=f"{len(rest):,} {more}{where}. The first: {first.evidence}",
-    )]  # fmt: skip
+    names = [".".join((each.table or "", *each.columns)).lstrip(".") for each in rest]
+    where = listed([name or each.evidence for name, each in zip(names, rest, strict=True)])
+    more = f"{len(rest):,} {'more' if kept else 'alike'}: {where}. The first: {first.evidence}"
+    return [*found[:kept], replace(first, table=None, columns=(), rows=None, evidence=more)]
 
 
-def _missing_primary_key(profile: SchemaProfile) -> Iterator[Finding]:
+def _invalid(profile: SchemaProfile) -> Iterator[Seen]:
+    for item in profile.invalid_objects:
+        table = item.name if any(item.name == table.name for table in profile.tables) else None
+        yield Seen(table, (), f"The {item.kind} {item.name} is invalid: {item.reason}")
+
+
+def _duplicates(profile: SchemaProfile) -> Iterator[Seen]:
     for table in profile.tables:
-        if table.kind != "table" or table.primary_key or not table.columns:
-            continue
-        keys = [key.columns for key in table.unique] or list(table.candidate_keys)
-        step = "Ask what makes a row one of its kind before you join or count it."
-        evidence = "No primary key is declared."
-        if keys:
-            by = "Declared unique" if table.unique else f"Unique {_seen(_any(table))}"
-            evidence += f" {by}: {listed(['(' + ', '.join(key) + ')' for key in keys])}."
-            step = f"Ask its owner whether ({', '.join(keys[0])}) is meant as the key."
-        yield Finding("warning", "missing-primary-key", evidence, step, table.name)
-
-
-def _undeclared_foreign_key(profile: SchemaProfile) -> Iterator[Finding]:
-    for found in profile.relations:
-        if not found.declared and float(found.matched.value) >= NEARLY:
-            evidence = (
-                f"{float(found.matched.value):.4g} of the distinct values are in "
-                f"{found.to_table} ({', '.join(found.to_columns)}) ({found.matched.how})."
-            ).replace("1 of the", "All of the", 1)
-            step = f"Join on it, and ask for a foreign key to {found.to_table}."
-            yield Finding(
-                "info", "undeclared-foreign-key", evidence, step, found.table, found.columns
-            )
-
-
-def _orphan_rows(profile: SchemaProfile) -> Iterator[Finding]:
-    for found in profile.relations:
-        close = found.declared or float(found.matched.value) >= NEARLY
-        if not close or not float(found.orphans.value):
-            continue
-        table = profile.table(found.table)
-        evidence = (
-            f"{counted(found.orphans, table)} have no match in {found.to_table} "
-            f"({', '.join(found.to_columns)})"
-            + (", though a foreign key is declared." if found.declared else ".")
+        look = _sql(profile, _all(profile, table).distinct())
+        yield from _counted(
+            table, (), table.duplicates, "repeat another one in every column.", look
         )
-        yield Finding(
-            "critical" if found.declared else "warning", "orphan-rows", evidence,
-            f"An inner join loses them. Look at them: {_orphans(profile, found)}",
-            found.table, found.columns, found.orphans,
-        )  # fmt: skip
 
 
-def _unenforced_foreign_key(profile: SchemaProfile) -> Iterator[Finding]:
+def _fan_out(profile: SchemaProfile) -> Iterator[Seen]:
+    for table in profile.tables:
+        if fan := table.fan_out:
+            same = [
+                c.name for c in table.columns if c.name not in fan.columns and c.kind != "other"
+            ]
+            words = (
+                f"are equal to another one in all columns but {listed(fan.columns)}, as after a "
+                "join that multiplied them."
+            )
+            look = _groups(profile, table, same)
+            yield from _counted(table, fan.columns, fan.rows, words, look)
+
+
+def _orphans(profile: SchemaProfile) -> Iterator[Seen]:
+    for found in profile.relations:
+        if found.declared or float(found.matched.value) >= NEARLY:
+            words = f"have no match in {found.to_table} ({', '.join(found.to_columns)})"
+            words += ", although a foreign key is declared." if found.declared else "."
+            table, look = profile.table(found.table), _missing(profile, found)
+            severity: model.Severity = "critical" if found.declared else "warning"
+            yield from _counted(table, found.columns, found.orphans, words, look, severity)
+
+
+def _not_profiled(profile: SchemaProfile) -> Iterator[Seen]:
+    return (Seen(table.name, (), table.problem) for table in profile.tables if table.problem)
+
+
+def _not_enforced(profile: SchemaProfile) -> Iterator[Seen]:
     tested = {(found.table, found.columns) for found in profile.relations if found.declared}
     for table in profile.tables:
         for key in table.foreign_keys:
             if not key.enforced and (table.name, key.columns) not in tested:
-                yield Finding(
-                    "warning", "unenforced-foreign-key",
-                    f"The foreign key to {key.to_table} is declared, but the database does not "
-                    "vouch for the rows that are there.",
-                    "Profile with depth 2, which counts rows without a match.",
-                    table.name, key.columns,
-                )  # fmt: skip
+                words = f"A foreign key to {key.to_table} is declared, but not vouched for."
+                yield Seen(table.name, key.columns, words)
 
 
-def _one_value(profile: SchemaProfile) -> Iterator[Finding]:
+def _missing_primary_key(profile: SchemaProfile) -> Iterator[Seen]:
     for table in profile.tables:
-        rows = _number(table.rows)
-        constant = [c for c in table.columns if _is(c.distinct, 1) and _is(c.nulls, 0)]
-        if constant and rows >= CONSTANT_ROWS:
-            yield Finding(
-                "info", "constant-column",
-                f"The same value {_everywhere(constant[0].distinct, table)}: {_names(constant)}.",
-                "Leave it out of comparisons: it tells no row from another.",
-                table.name, tuple(c.name for c in constant),
-            )  # fmt: skip
-        empty = [
-            c for c in table.columns
-            if c.nulls and (_is(c.distinct, 0) or
-                            (c.distinct is None and float(c.nulls.value) >= rows))
-        ]  # fmt: skip
-        if empty and rows:
-            yield Finding(
-                "info", "empty-column",
-                f"No value {_everywhere(empty[0].nulls, table)}: {_names(empty)}.",
-                "Ask whether it is still filled; do not build on it.",
-                table.name, tuple(c.name for c in empty),
-            )  # fmt: skip
+        if table.kind == "table" and table.columns and not table.primary_key:
+            declared = [key.columns for key in table.unique]
+            keys = listed([f"({', '.join(key)})" for key in declared or table.candidate_keys])
+            sample = next((column.nulls for column in table.columns if column.nulls), None)
+            how = "declared" if declared else _everywhere(sample, table)
+            yield Seen(table.name, (), "No primary key" + (f"; unique {how}: {keys}." * bool(keys)))
 
 
-def _empty_table(profile: SchemaProfile) -> Iterator[Finding]:
-    for table in profile.tables:
-        if table.rows and _is(table.rows, 0):
-            sure = "It has no rows" if table.rows.how == "exact" else "It seems to have no rows"
-            step = "Ask whether its load has failed or it is no longer used."
-            yield Finding("info", "empty-table", f"{sure} ({table.rows.how}).", step, table.name)
-
-
-def _duplicates(profile: SchemaProfile) -> Iterator[Finding]:
-    for table in profile.tables:
-        if table.duplicates and float(table.duplicates.value):
-            yield Finding(
-                "critical", "duplicated-rows",
-                f"{counted(table.duplicates, table)} repeat another in every column.",
-                f"Sums and counts are too high. Read it without them: "
-                f"{_sql(profile, sa.select(_source(profile, table.name, table)).distinct())}",
-                table.name, (), table.duplicates,
-            )  # fmt: skip
-        fan = table.fan_out
-        if fan and float(fan.rows.value):
-            same = [c for c in table.columns if c.name not in fan.columns and c.kind != "other"]
-            source = _source(profile, table.name, table)
-            keys = [source.c[column.name] for column in same]
-            n = sa.func.count()
-            groups = sa.select(*keys, n.label("n")).group_by(*keys).having(n > 1)
-            yield Finding(
-                "warning", "fan-out",
-                f"{counted(fan.rows, table)} are equal to another in all columns but "
-                f"{listed(list(fan.columns))}, as after a join that multiplied them.",
-                f"Count things, not rows. Look at them: {_sql(profile, groups.limit(20))}",
-                table.name, fan.columns, fan.rows,
-            )  # fmt: skip
-
-
-def _wrong_type(profile: SchemaProfile) -> Iterator[Finding]:
+def _numbers_in_text(profile: SchemaProfile) -> Iterator[Seen]:
     for table, column in _columns(profile):
-        values = _number(table.rows) - _number(column.nulls)
-        kinds = (("numbers", column.numeric_text), ("dates", column.date_text))
-        for what, found in kinds:
-            rows = _number(found)
-            number_like = what == "numbers" and (_is_id(column.name) or column.personal)
-            if found and rows >= TEXT_ROWS and rows >= TEXT_SHARE * values and not number_like:
-                yield Finding(
-                    "warning", f"{what}-in-text",
-                    f"{counted(found, table)} of type {column.type} hold {what}.",
-                    f"As text it sorts wrongly and ranges mean nothing: cast it, and look first "
-                    f"at the {values - rows:,.0f} values that are no {what}.",
-                    table.name, (column.name,), found,
-                )  # fmt: skip
+        if not identifies(table, column) and not column.personal:
+            yield from _in_text(table, column, column.numeric_text, "numbers")
 
 
-def _future_dates(profile: SchemaProfile) -> Iterator[Finding]:
+def _dates_in_text(profile: SchemaProfile) -> Iterator[Seen]:
     for table, column in _columns(profile):
-        found = column.future
-        if not found or not float(found.value) or AHEAD.search(_words(column.name)):
+        yield from _in_text(table, column, column.date_text, "dates")
+
+
+def _in_text(table: Table, column: Column, found: Figure | None, what: str) -> Iterator[Seen]:
+    values = _number(table.rows) - _number(column.nulls)
+    if _number(found) >= max(FEW, TEXT_SHARE * values):
+        words = f"hold {what} in {column.type}; {values - _number(found):,.0f} hold other texts."
+        yield from _counted(table, (column.name,), found, words)
+
+
+def _inconsistent_types(profile: SchemaProfile) -> Iterator[Seen]:
+    named = defaultdict[str, list[tuple[Table, Column]]](list)
+    for table, column in _columns(profile):
+        named[column.name.lower()].append((table, column))
+    for name, places in named.items():
+        types = defaultdict[str, list[str]](list)
+        for table, column in places:
+            types[column.type.lower()].append(table.name)
+        several = len({column.kind for _, column in places}) > 1
+        if len(types) > 1 and (several or name not in GENERIC):
+            told = "; ".join(f"{kind} in {listed(where)}" for kind, where in sorted(types.items()))
+            warns = several and name not in GENERIC
+            evidence = f"{places[0][1].name} is {told}."
+            yield Seen(
+                None, (places[0][1].name,), evidence, severity="warning" if warns else "info"
+            )
+
+
+def _future_dates(profile: SchemaProfile) -> Iterator[Seen]:
+    for table, column in _columns(profile):
+        if column.future and not AHEAD.search(_words(column.name)):
+            latest = f"; the latest is {column.max.value}" if column.max else ""
+            at: sa.ColumnElement[Any] = sa.column(column.name)
+            rows = _all(profile, table).where(at > sa.func.current_timestamp()).order_by(at.desc())
+            words = f"lie after {column.future.as_of[:10]}, when they were read{latest}."
+            look = _sql(profile, rows.limit(SHOWN))
+            yield from _counted(table, (column.name,), column.future, words, look)
+
+
+def _outliers(profile: SchemaProfile) -> Iterator[Seen]:
+    for table, column in _columns(profile):
+        if identifies(table, column):
             continue
-        latest = f"; the latest is {column.max.value}" if column.max else ""
-        source = _source(profile, table.name, table)
-        later = source.c[column.name] > sa.func.current_timestamp()
-        look = sa.select(source).where(later).order_by(source.c[column.name].desc()).limit(20)
-        yield Finding(
-            "warning", "future-dates",
-            f"{counted(found, table)} lie after {found.as_of[:10]}, when they were read{latest}.",
-            f"Ask whether it is a slip, a plan or a stand-in for \"never\": {_sql(profile, look)}",
-            table.name, (column.name,), found,
-        )  # fmt: skip
-
-
-def _outliers(profile: SchemaProfile) -> Iterator[Finding]:
-    for table, column in _columns(profile):
-        keys = [table.primary_key, *table.unique, *table.foreign_keys]
-        if _is_id(column.name) or any(key and column.name in key.columns for key in keys):
-            continue
-        source = _source(profile, table.name, table)
-        at = source.c[column.name]
         for word, figure, fence in _beyond(column):
-            where = at < _literal(fence) if word == "smallest" else at > _literal(fence)
-            order = at if word == "smallest" else at.desc()
-            look = sa.select(source).where(where).order_by(order).limit(20)
-            yield Finding(
-                "warning", "outliers",
-                f"The {word} value is {figure.value}, far beyond {fence:.6g}, the outer fence of "
-                f"the middle half of the values ({figure.how}).",
-                f"Ask whether it is a slip before you average: {_sql(profile, look)}",
-                table.name, (column.name,),
-            )  # fmt: skip
+            at: sa.ColumnElement[Any] = sa.column(column.name)
+            limit: sa.ColumnElement[Any] = sa.literal_column(f"{fence:.6g}")
+            where, order = (at > limit, at.desc()) if word == "largest" else (at < limit, at)
+            evidence = (
+                f"The {word} value, {figure.value}, lies far beyond the others ({figure.how}): "
+                f"the fence is {fence:.6g}."
+            )
+            rows = _all(profile, table).where(where).order_by(order).limit(SHOWN)
+            yield Seen(table.name, (column.name,), evidence, look=_sql(profile, rows))
 
 
 def _beyond(column: Column) -> Iterator[tuple[str, Figure, float]]:
     """Yield "smallest" or "largest", the value and the fence that it lies beyond.
 
-    Tukey, Exploratory Data Analysis (1977): 3 interquartile ranges outside of the quartiles. A
-    skewed column (amounts of money) has values there by nature. So a value must also lie beyond
-    the fences of the logarithms, where all are positive, and thrice as far outside of the 1st or
-    99th percentile as that is from the median: a long tail leads to its end, a slip lies apart.
+    Tukey, "Exploratory Data Analysis" (1977): far out is what lies 3 interquartile ranges outside
+    of the quartiles. A skewed column (amounts of money) has values there by nature. So the value
+    must lie out there by the logarithms too, where all are positive, and be as far outside of the
+    1st or 99th percentile as three times the way from there to the median: a long tail leads to
+    its end, a slip lies apart. Nothing is told where half of the values are the same.
     """
-    if column.kind not in ("integer", "decimal", "float") or not column.quantiles:
+    names = ("0.01", "0.25", "0.5", "0.75", "0.99")
+    known = column.quantiles or {}
+    numeric = column.kind in ("integer", "decimal", "float") and column.min and column.max
+    if not numeric or not column.min or not column.max or any(name not in known for name in names):
         return
-    low, q1, middle, q3, high = (
-        float(column.quantiles[at].value) if at in column.quantiles else math.nan
-        for at in ("0.01", "0.25", "0.5", "0.75", "0.99")
-    )
-    if not q3 > q1 or not column.min or not column.max:
-        return
-    least, most = float(column.min.value), float(column.max.value)
+    low, q1, middle, q3, high = (float(known[name].value) for name in names)
     lower, upper = q1 - FENCE * (q3 - q1), q3 + FENCE * (q3 - q1)
-    if least > 0:
+    if float(column.min.value) > 0:
         ratio = (q3 / q1) ** FENCE
         lower, upper = min(lower, q1 / ratio), max(upper, q3 * ratio)
-    if least < lower and not least > low - FENCE * (middle - low):
+    lower = min(lower, low - FENCE * (middle - low))
+    upper = max(upper, high + FENCE * (high - middle))
+    if q1 < q3 and float(column.min.value) < lower:
         yield "smallest", column.min, lower
-    if most > upper and not most < high + FENCE * (high - middle):
+    if q1 < q3 and float(column.max.value) > upper:
         yield "largest", column.max, upper
 
 
-def _statistics(profile: SchemaProfile) -> Iterator[Finding]:
+def _personal(profile: SchemaProfile) -> Iterator[Seen]:
+    for table, column in _columns(profile):
+        for share in column.personal:
+            yield from _counted(table, (column.name,), share.rows, f"look like {share.value}.")
+
+
+def _not_numbers(profile: SchemaProfile) -> Iterator[Seen]:
+    for table, column in _columns(profile):
+        yield from _counted(table, (column.name,), column.nan, "are NaN.")
+        yield from _counted(table, (column.name,), column.infinite, "are infinite.")
+
+
+def _blanks(profile: SchemaProfile) -> Iterator[Seen]:
+    for table, column in _columns(profile):
+        words = "hold blanks or an empty text, which is not null."
+        yield from _counted(table, (column.name,), column.blank, words)
+
+
+def _undeclared_foreign_key(profile: SchemaProfile) -> Iterator[Seen]:
+    for found in profile.relations:
+        matched = float(found.matched.value)
+        if not found.declared and matched >= NEARLY:
+            # Cut off: what is nearly all is not all.
+            share = f"{math.floor(matched * 10_000) / 100:g} % of the distinct values are in "
+            where = f"{found.to_table} ({', '.join(found.to_columns)}) ({found.matched.how})."
+            yield Seen(found.table, found.columns, share + where)
+
+
+def _empty_table(profile: SchemaProfile) -> Iterator[Seen]:
     for table in profile.tables:
-        if table.kind == "view":
-            continue
-        gather = f"Ask for fresh statistics ({_gather(profile, table)})."
-        if table.stale:
-            evidence = f"The database holds its statistics of {table.analyzed} for outdated."
-            yield Finding("info", "stale-statistics", evidence, gather, table.name)
-        elif table.analyzed is None and not (table.rows and _is(table.rows, 0)):
-            evidence = "No statistics were gathered, as far as the database tells."
-            yield Finding("info", "missing-statistics", evidence, gather, table.name)
+        if table.rows and _is(table.rows, 0):
+            seems = "It has" if table.rows.how == "exact" else "It seems to have"
+            yield Seen(table.name, (), f"{seems} no rows ({table.rows.how}).")
 
 
-def _indexes(profile: SchemaProfile) -> Iterator[Finding]:
+def _empty_column(profile: SchemaProfile) -> Iterator[Seen]:
+    for table in profile.tables:
+        rows = _number(table.rows)
+        empty = [
+            column for column in table.columns
+            if rows and column.nulls and _is(column.distinct or column.nulls,
+                                             0 if column.distinct else rows)
+        ]  # fmt: skip
+        yield from _columns_seen(table, empty, "No value")
+
+
+def _constant_column(profile: SchemaProfile) -> Iterator[Seen]:
+    for table in profile.tables:
+        constant = [c for c in table.columns if _is(c.distinct, 1) and _is(c.nulls, 0)]
+        if _number(table.rows) >= FEW:
+            yield from _columns_seen(table, constant, "One value")
+
+
+def _columns_seen(table: Table, columns: Sequence[Column], what: str) -> Iterator[Seen]:
+    if columns:
+        names = tuple(column.name for column in columns)
+        where = _everywhere(columns[0].nulls, table)
+        yield Seen(table.name, names, f"{what} {where}: {listed(names)}.")
+
+
+def _stale(profile: SchemaProfile) -> Iterator[Seen]:
+    for table in profile.tables:
+        if table.stale and table.analyzed:
+            words = f"The database holds its statistics of {table.analyzed[:10]} for outdated."
+            yield Seen(table.name, (), words, look=_gather(profile, table))
+
+
+def _missing_statistics(profile: SchemaProfile) -> Iterator[Seen]:
+    for table in profile.tables:
+        if table.kind != "view" and not table.analyzed and not _is(table.rows, 0):
+            words = "Statistics were never gathered, as far as the database tells."
+            yield Seen(table.name, (), words, look=_gather(profile, table))
+
+
+def _unused_index(profile: SchemaProfile) -> Iterator[Seen]:
     for table in profile.tables:
         keys = {key.columns for key in (table.primary_key, *table.unique) if key}
-        plain = [i for i in table.indexes if not i.unique and i.columns not in keys]
-        for index in plain:
+        for index in table.indexes:
+            needed = index.unique or index.columns in keys or _number(table.rows) < INDEX_ROWS
+            if index.scans and _is(index.scans, 0) and not needed:
+                words = f"Index {index.name} was not used once since the server's counters began."
+                yield Seen(table.name, tuple(filter(None, index.columns)), words)
+
+
+def _redundant_index(profile: SchemaProfile) -> Iterator[Seen]:
+    for table in profile.tables:
+        for index in table.indexes:
+            columns = tuple(filter(None, index.columns))
             longer = [
                 other.name for other in table.indexes
-                if None not in index.columns and other.name != index.name
-                and other.columns[: len(index.columns)] == index.columns
-                # Of two alike, one is told: the other one stays.
-                and (other.unique or (len(other.columns), other.name) >
-                     (len(index.columns), index.name))
+                if other is not index and other.columns[: len(columns)] == index.columns
+                # Of two alike only one is told.
+                and (other.columns != index.columns or other.unique or other.name < index.name)
             ]  # fmt: skip
-            columns = tuple(column for column in index.columns if column)
-            if longer:
-                yield Finding(
-                    "info", "redundant-index",
-                    f"Index {index.name} ({', '.join(columns)}) is the beginning of {longer[0]}.",
-                    "Ask whether it is needed: it costs time with every write.",
-                    table.name, columns,
-                )  # fmt: skip
-            elif index.scans and _is(index.scans, 0) and _number(table.rows) >= INDEX_ROWS:
-                yield Finding(
-                    "info", "unused-index",
-                    f"Index {index.name} was not used since the server's counters began "
-                    f"({index.scans.how}, {index.scans.as_of[:10]}).",
-                    "Look again after a month's end; then ask whether it is needed.",
-                    table.name, columns,
-                )  # fmt: skip
+            if longer and not index.unique:
+                words = f"Index {index.name} is the beginning of index {longer[0]}."
+                yield Seen(table.name, columns, words)
 
 
-def _invalid(profile: SchemaProfile) -> Iterator[Finding]:
-    tables = {table.name for table in profile.tables}
-    for item in profile.invalid_objects:
-        yield Finding(
-            "critical", "invalid-object",
-            f"The {item.kind} {item.name} is invalid: {item.reason}",
-            "Tell its owner; what builds on it fails or is slow.",
-            item.name if item.name in tables else None,
-        )  # fmt: skip
-
-
-def _inconsistent_types(profile: SchemaProfile) -> Iterator[Finding]:
-    named = defaultdict[str, list[tuple[Table, Column]]](list)
-    for table, column in _columns(profile):
-        named[column.name.lower()].append((table, column))
-    for name, places in sorted(named.items()):
-        kinds = {column.kind for _, column in places}
-        types = defaultdict[str, list[str]](list)
-        for table, column in places:
-            types[column.type.upper()].append(table.name)
-        if len(types) == 1 or (name in GENERIC and len(kinds) == 1):
-            continue
-        told = "; ".join(f"{kind} in {listed(tables)}" for kind, tables in sorted(types.items()))
-        yield Finding(
-            "warning" if len(kinds) > 1 and name not in GENERIC else "info",
-            "inconsistent-types",
-            f"{places[0][1].name} is {told}.",
-            "Cast explicitly where you join on it, or values that are equal may not match.",
-            None, (places[0][1].name,),
-        )  # fmt: skip
-
-
-def _values(profile: SchemaProfile) -> Iterator[Finding]:
-    for table, column in _columns(profile):
-        at = table.name, (column.name,)
-        for share in column.personal:
-            if float(share.rows.value):
-                yield Finding(
-                    "warning", "personal-data",
-                    f"{counted(share.rows, table)} look like {share.value}.",
-                    "Leave it out of extracts and reports that do not need it.", *at, share.rows,
-                )  # fmt: skip
-        if column.blank and float(column.blank.value):
-            yield Finding(
-                "info", "blank-texts",
-                f"{counted(column.blank, table)} hold blanks or an empty text, which are not null.",
-                "Turn them to null, NULLIF(TRIM(...), ''), before you count or join.",
-                *at, column.blank,
-            )  # fmt: skip
-        for word, found in (("NaN", column.nan), ("infinite", column.infinite)):
-            if found and float(found.value):
-                yield Finding(
-                    "warning", "nan-values", f"{counted(found, table)} are {word}.",
-                    "Leave them out: one of them makes every sum and mean like itself.",
-                    *at, found,
-                )  # fmt: skip
-
-
-def _not_profiled(profile: SchemaProfile) -> Iterator[Finding]:
-    for table in profile.tables:
-        if table.problem:
-            step = "Profile this table alone, with more time, when nobody holds it."
-            yield Finding("warning", "not-profiled", table.problem, step, table.name)
-
-
-RULES: tuple[Callable[[SchemaProfile], Iterator[Finding]], ...] = (
-    _invalid, _duplicates, _orphan_rows, _not_profiled, _unenforced_foreign_key,
-    _missing_primary_key, _wrong_type, _inconsistent_types, _future_dates, _outliers, _values,
-    _undeclared_foreign_key, _empty_table, _one_value, _statistics, _indexes,
+RULES = (
+    Rule("invalid-object", "critical", _invalid,
+         "Tell its owner: what builds on it fails, or is slow."),
+    Rule("duplicated-rows", "critical", _duplicates,
+         "Sums and counts are too high; read it without them: "),
+    Rule("orphan-rows", "critical", _orphans, "An inner join loses them; see which: "),
+    Rule("not-profiled", "warning", _not_profiled,
+         "Profile this table alone, with more time, when nobody holds it.", alike=True),
+    Rule("unenforced-foreign-key", "warning", _not_enforced,
+         "Profile with depth 2: it counts the rows without a match.", alike=True),
+    Rule("missing-primary-key", "warning", _missing_primary_key,
+         "Ask what makes a row one of its kind before you join it or count.", alike=True),
+    Rule("fan-out", "warning", _fan_out, "Count things, not rows; see which: "),
+    Rule("numbers-in-text", "warning", _numbers_in_text,
+         "As text, 10 sorts before 9: cast it, and see what the other texts mean."),
+    Rule("dates-in-text", "warning", _dates_in_text,
+         "Cast it before you sort or compare; ask which of day and month comes first."),
+    Rule("inconsistent-types", "warning", _inconsistent_types,
+         "Cast where you join on it: what is equal may not match otherwise."),
+    Rule("future-dates", "warning", _future_dates,
+         "Ask whether they are slips, plans or stand-ins for \"never\": "),
+    Rule("outliers", "warning", _outliers, "Ask whether it is a slip before you average: "),
+    Rule("personal-data", "warning", _personal,
+         "Leave it out of extracts and reports that do not need it."),
+    Rule("nan-values", "warning", _not_numbers,
+         "Leave them out: one of them spoils every sum and mean."),
+    Rule("blank-texts", "info", _blanks, "Make them null before you count or join."),
+    Rule("undeclared-foreign-key", "info", _undeclared_foreign_key,
+         "Join on it, and ask whether it is meant as a foreign key."),
+    Rule("empty-table", "info", _empty_table,
+         "Ask whether its load has failed, or nobody uses it any more.", alike=True),
+    Rule("empty-column", "info", _empty_column, "Ask whether it is still filled.", alike=True),
+    Rule("constant-column", "info", _constant_column,
+         "It tells no row from another: leave it out of comparisons.", alike=True),
+    Rule("stale-statistics", "info", _stale, "Ask for fresh ones: ", alike=True),
+    Rule("missing-statistics", "info", _missing_statistics, "Ask for them: ", alike=True),
+    Rule("unused-index", "info", _unused_index,
+         "Look again after the end of a month, then ask whether it is needed.", alike=True),
+    Rule("redundant-index", "info", _redundant_index,
+         "Ask whether it is needed: every write costs more for it.", alike=True),
 )  # fmt: skip
 
 
-def counted(figure: Figure, table: Table) -> str:
-    """Say how many of a table's rows it is: "12,031 of 20,000 rows (exact)"."""
-    about = "" if figure.how == "exact" else "about "
-    of = f" of {_number(table.rows):,.0f}" if table.rows else ""
-    return f"{about}{float(figure.value):,.0f}{of} rows ({figure.how})"
+def _counted(
+    table: Table, columns: tuple[str, ...], figure: Figure | None, words: str, look: str = "",
+    severity: model.Severity | None = None,
+) -> Iterator[Seen]:  # fmt: skip
+    """Yield "12,031 of 20,000 rows (exact) ..." where the figure is above 0."""
+    if figure and _number(figure):
+        about = "" if figure.how == "exact" else "about "
+        of = f" of {_number(table.rows):,.0f}" if table.rows else ""
+        said = f"{about}{_number(figure):,.0f}{of} rows ({figure.how}) {words}"
+        yield Seen(table.name, columns, said, figure, look, severity)
 
 
-def listed(names: list[str]) -> str:
-    """Join names: "a, b and c", the first few of many."""
+def listed(names: Sequence[str]) -> str:
+    """Join names: "a, b and c", or the first of many."""
     if len(names) > NAMED + 1:
         return f"{', '.join(names[:NAMED])} and {len(names) - NAMED:,} more"
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+
+
+def _everywhere(figure: Figure | None, table: Table) -> str:
+    """Say where something holds: a sample proves nothing of the rows that were not seen."""
+    if figure and figure.how != "exact":
+        return f"in the rows that were looked at ({figure.how})"
+    return f"in all {_number(table.rows):,.0f} rows (exact)"
 
 
 def _columns(profile: SchemaProfile) -> Iterator[tuple[Table, Column]]:
     return ((table, column) for table in profile.tables for column in table.columns)
 
 
-def _names(columns: list[Column]) -> str:
-    return listed([column.name for column in columns])
-
-
 def _number(figure: Figure | None) -> float:
     return float(figure.value) if figure else 0.0
 
 
-def _is(figure: Figure | None, value: int) -> bool:
+def _is(figure: Figure | None, value: float) -> bool:
     return figure is not None and float(figure.value) == value
-
-
-def _any(table: Table) -> Figure | None:
-    return next((column.nulls for column in table.columns if column.nulls), table.rows)
-
-
-def _seen(figure: Figure | None) -> str:
-    """Say what was looked at: a sample proves nothing about the rest."""
-    if figure is None or figure.how == "exact":
-        return "in every row"
-    return f"in the rows that were seen ({figure.how})"
-
-
-def _everywhere(figure: Figure | None, table: Table) -> str:
-    if figure and figure.how == "exact":
-        return f"in all {_number(table.rows):,.0f} rows (exact)"
-    return _seen(figure)
 
 
 def _words(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
-def _is_id(name: str) -> bool:
-    return ID.search(_words(name)) is not None
+def identifies(table: Table, column: Column) -> bool:
+    """Tell keys and identifiers, by declaration or name, from quantities."""
+    keys = [table.primary_key, *table.unique, *table.foreign_keys]
+    declared = any(key and column.name in key.columns for key in keys)
+    return declared or ID.search(_words(column.name)) is not None
 
 
-def _literal(value: float) -> sa.ColumnElement[float]:
-    return sa.literal_column(f"{value:.6g}")
+def _all(profile: SchemaProfile, table: Table) -> sa.Select[Any]:
+    return sa.select(sa.text("*")).select_from(sa.table(table.name, schema=profile.schema))
 
 
-def _source(profile: SchemaProfile, name: str, table: Table | None = None) -> sa.TableClause:
-    columns = [sa.column(column.name) for column in (table.columns if table else ())]
-    return sa.table(name, *columns, schema=profile.schema)
+def _groups(profile: SchemaProfile, table: Table, same: Iterable[str]) -> str:
+    columns: list[sa.ColumnElement[Any]] = [sa.column(name) for name in same]
+    n = sa.func.count().label("n")
+    groups = sa.select(*columns, n).select_from(sa.table(table.name, schema=profile.schema))
+    return _sql(profile, groups.group_by(*columns).having(sa.func.count() > 1).limit(SHOWN))
 
 
-def _orphans(profile: SchemaProfile, found: Relation) -> str:
+def _missing(profile: SchemaProfile, found: Relation) -> str:
     keys = profile.table(found.table).foreign_keys
-    elsewhere = {(key.columns, key.to_table): key.to_schema for key in keys}
-    schema = elsewhere.get((found.columns, found.to_table)) or profile.schema
+    schemas = {(key.columns, key.to_table): key.to_schema for key in keys}
+    schema = schemas.get((found.columns, found.to_table)) or profile.schema
     child = sa.table(found.table, *map(sa.column, found.columns), schema=profile.schema).alias("c")
     parent = sa.table(found.to_table, *map(sa.column, found.to_columns), schema=schema).alias("p")
-    pairs = [
-        parent.c[theirs] == child.c[ours]
-        for ours, theirs in zip(found.columns, found.to_columns, strict=True)
-    ]
-    missing = [
-        *(child.c[name].is_not(None) for name in found.columns),
-        ~sa.exists().where(*pairs).correlate(child),
-    ]
-    n = sa.func.count().label("n")
-    keys_ = [child.c[name] for name in found.columns]
-    return _sql(profile, sa.select(*keys_, n).where(*missing).group_by(*keys_).order_by(n.desc()))
+    pairs = zip(found.columns, found.to_columns, strict=True)
+    match = sa.exists(sa.text("1")).where(*(parent.c[b] == child.c[a] for a, b in pairs))
+    values, n = list(child.c), sa.func.count().label("n")
+    rows = sa.select(*values, n).where(*(value.is_not(None) for value in values), ~match)
+    return _sql(profile, rows.group_by(*values).order_by(n.desc()).limit(SHOWN))
 
 
-def _sql(profile: SchemaProfile, statement: sa.Select[tuple[object, ...]]) -> str:
-    chosen = oracle if "oracle" in profile.server.lower() else postgresql
-    # With this style, a % in a name stays one.
-    dialect = chosen.dialect(paramstyle="named")
-    text = str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
-    return re.sub(r" *\n *", " ", text)
+def _sql(profile: SchemaProfile, statement: sa.Select[Any]) -> str:
+    text = statement.compile(dialect=_dialect(profile), compile_kwargs={"literal_binds": True})
+    return re.sub(r" *\n *", " ", str(text))
 
 
 def _gather(profile: SchemaProfile, table: Table) -> str:
-    if "oracle" in profile.server.lower():
-        return "DBMS_STATS.GATHER_TABLE_STATS"
-    preparer = postgresql.dialect(paramstyle="named").identifier_preparer
-    return f"ANALYZE {preparer.format_table(_source(profile, table.name))}"
+    preparer = _dialect(profile).identifier_preparer
+    name = preparer.format_table(sa.table(table.name, schema=profile.schema))
+    if _dialect(profile).name == "postgresql":
+        return f"ANALYZE {name}"
+    return f"DBMS_STATS.GATHER_TABLE_STATS of {name}"
+
+
+def _dialect(profile: SchemaProfile) -> sa.Dialect:
+    chosen: Any = oracle if profile.server.startswith("Oracle") else postgresql
+    # With this style, a % in a name stays one.
+    dialect: sa.Dialect = chosen.dialect(paramstyle="named")
+    return dialect
