@@ -19,16 +19,23 @@ if TYPE_CHECKING:
     from workbench.display import save, table
     from workbench.errors import WorkbenchError
     from workbench.oddities import findings
+    from workbench.profiling.drift import drift
+    from workbench.profiling.model import SchemaProfile, read_profile
+    from workbench.profiling.survey import profile_schema
     from workbench.ranking import RankedColors, run_colors
     from workbench.records import as_of, record, verdict, warn
 
 __all__ = [
     "Database",
     "RankedColors",
+    "SchemaProfile",
     "WorkbenchError",
     "as_of",
     "connect",
+    "drift",
     "findings",
+    "profile_schema",
+    "read_profile",
     "record",
     "run_colors",
     "save",
@@ -46,6 +53,10 @@ _HOME = {
     "table": "display",
     "WorkbenchError": "errors",
     "findings": "oddities",
+    "drift": "profiling.drift",
+    "SchemaProfile": "profiling.model",
+    "read_profile": "profiling.model",
+    "profile_schema": "profiling.survey",
     "RankedColors": "ranking",
     "run_colors": "ranking",
     "as_of": "records",

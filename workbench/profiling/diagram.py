@@ -1,14 +1,14 @@
 """The entity-relationship diagram of a schema profile, as an SVG without scripts or fonts.
 
-Graphviz only places boxes and bends lines: it runs inside this process (pygraphviz brings it),
-is given sizes instead of texts, and so needs no font. What it has placed is drawn here.
+Graphviz only places boxes and bends lines: pygraphviz runs it inside this process, it is given
+sizes instead of texts, and so needs no font. What it has placed is drawn here.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import ceil, hypot
@@ -16,19 +16,19 @@ from threading import Lock
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from workbench.profiling.model import Relation, SchemaProfile, Table
+from workbench.profiling.model import SchemaProfile, Table
 
 WIDTH = 1100  # pixels: what a report has room for, so that nothing is scaled down there
 MOST_TABLES = 150
-_COLUMNS_SHOWN = 6
-_NARROW, _BROAD, _GAP, _BETWEEN = 112, 226, 26, 62
-_LINE, _HEAD, _PAD = 17, 41, 9
-_INK, _MUTE, _BORDER, _TINT = "#1a222d", "#57626f", "#8a96a3", "#e6eff7"
-# Of charts.PALETTE, which importing would load altair for.
-_KEY, _DECLARED, _FOUND = "#0072b2", "#5d5d5d", "#d55e00"
+MOST_COLUMNS = 6
+NARROW, BROAD, GAP, BETWEEN, LINE, HEAD, PAD = 112, 226, 26, 62, 17, 41, 9
+INK, MUTE, BORDER, TINT = "#1a222d", "#57626f", "#8a96a3", "#e6eff7"
+# Of charts.PALETTE, which would load altair.
+KEY, DECLARED, ODD = "#0072b2", "#5d5d5d", "#d55e00"
 # What a line costs that stays within a column, goes to the next one, or passes by one, by two.
-_COSTS, _BALANCE = (2.0, 0.0, 1.0, 2.5), 1.5
-_LOCK = Lock()  # Graphviz keeps state of the process
+COSTS, BALANCE, ROUNDS = (2.0, 0.0, 1.0, 2.5), 1.5, 8
+OUTSIDE = "outside this profile"
+_lock = Lock()  # Graphviz keeps state of the process
 Point = tuple[float, float]
 
 
@@ -40,43 +40,37 @@ class Diagram:
     alt: str
 
     def __repr__(self) -> str:
-        return f"Diagram: {self.alt}"
+        return self.alt
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-        content = {"image/svg+xml": self.svg, "text/plain": repr(self)}
+        content = {"image/svg+xml": self.svg, "text/plain": self.alt}
         return content, {"image/svg+xml": {"alt": self.alt}}
 
 
 @dataclass(frozen=True)
 class _Line:
-    """A relation between two tables; `many` is false where a row has at most one."""
+    """A relation; `many` is false where one row at most refers to another."""
 
     table: str
     columns: tuple[str, ...]
     to_table: str
-    declared: bool
-    many: bool
-    tested: Relation | None = None
-
-    @property
-    def share(self) -> str:
-        if self.tested is None or (self.declared and self.tested.matched.value == 1):
-            return ""
-        return percent(float(self.tested.matched.value))
+    many: bool = True
+    declared: bool = False
+    share: str = ""
 
 
 @dataclass(frozen=True)
 class _Box:
     name: str
-    title: str
-    lines: tuple[tuple[str, str], ...]
+    about: str
+    rows: list[tuple[str, str]]
     width: int
     height: int
 
 
 @dataclass
 class _Piece:
-    """Tables that hang together, placed: the upper left corner of each, each line's course."""
+    """Tables that hang together, placed: each one's upper left corner, each line's course."""
 
     width: float
     height: float
@@ -91,20 +85,25 @@ def diagram(profile: SchemaProfile) -> Diagram:
     match. Of more than 150 tables those with the most relations are drawn.
     """
     lines = sorted(_lines(profile), key=lambda line: (line.table, line.to_table, line.columns))
-    related = [name for line in lines for name in (line.table, line.to_table)]
+    ends = [name for line in lines for name in (line.table, line.to_table)]
     known = {table.name: table for table in profile.tables}
-    names = sorted({*known, *related}, key=lambda name: (-related.count(name), name))
-    drawn = set(names[:MOST_TABLES])
-    lines = [line for line in lines if {line.table, line.to_table} <= drawn]
-    boxes = {name: _box(name, known.get(name), lines) for name in sorted(drawn)}
-    pieces = [_arrange([boxes[name] for name in group], lines) for group in _groups(boxes, lines)]
-    pieces.sort(key=lambda piece: (not piece.lines, -piece.height * bool(piece.lines)))
+    names = sorted({*known, *ends}, key=lambda name: (-ends.count(name), name))
+    drawn = sorted(names[:MOST_TABLES])
+    lines = [line for line in lines if line.table in drawn and line.to_table in drawn]
+    boxes = [_box(name, known.get(name), lines) for name in drawn]
+    pieces = [_arrange([box for box in boxes if box.name in group], lines)
+              for group in _groups(drawn, lines)]  # fmt: skip
+    pieces.sort(key=lambda piece: -piece.height if piece.lines else 0)
+    notes = [f"{len(names) - len(drawn):,} tables with fewer relations are not drawn."]
+    notes = [] if len(names) == len(drawn) else notes
+    if any(line.share for line in lines):
+        notes.append("Dashed: no foreign key is declared. %: of the distinct values, found there.")
     alt = _in_words(profile, lines)
-    return Diagram(_draw(pieces, lines, len(names) - len(drawn), alt), alt)
+    return Diagram(_draw(pieces, notes if names else ["No tables."], alt), alt)
 
 
 def percent(share: float) -> str:
-    """Write a share of 1; 100 % and 0 % are said only where nothing, or all, is left out."""
+    """Write a share of 1; 0 % and 100 % are said only of none and all."""
     if 0 < share < 0.001:
         return "< 0.1 %"
     if 0.999 < share < 1:
@@ -112,74 +111,60 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}".removesuffix(".0") + " %"
 
 
-def _lines(profile: SchemaProfile) -> Iterable[_Line]:
-    tested = {(r.table, r.columns, r.to_table): r for r in profile.relations if r.declared}
+def _lines(profile: SchemaProfile) -> Iterator[_Line]:
+    tested = {(found.table, found.columns, found.to_table): found for found in profile.relations}
     for table in profile.tables:
         unique = {key.columns for key in (table.primary_key, *table.unique) if key}
         for key in table.foreign_keys:
             here = key.to_schema in (None, profile.schema)
             to_table = key.to_table if here else f"{key.to_schema}.{key.to_table}"
-            many = key.columns not in unique
             found = tested.get((table.name, key.columns, to_table))
-            yield _Line(table.name, key.columns, to_table, True, many, found)
+            share = percent(float(found.matched.value)) if found and found.orphans.value else ""
+            yield _Line(table.name, key.columns, to_table, key.columns not in unique, True, share)
     for found in profile.relations:
         if not found.declared:
-            yield _Line(found.table, found.columns, found.to_table, False, True, found)
+            share = percent(float(found.matched.value))
+            yield _Line(found.table, found.columns, found.to_table, share=share)
 
 
 def _box(name: str, table: Table | None, lines: Sequence[_Line]) -> _Box:
-    if table is None:
-        size, rows = "outside this profile", []
-    else:
-        size = "" if table.rows is None else f"{_about(table)}{table.rows.value:,} rows"
-        size = " · ".join(part for part in (size, table.kind.removesuffix("table")) if part)
+    about, rows = OUTSIDE, []
+    if table:
+        size = (
+            f"{'' if table.rows.how == 'exact' else '≈ '}{table.rows.value:,} rows"
+            if table.rows
+            else ""
+        )
+        about = " · ".join(filter(None, (size, table.kind.removesuffix("table"))))
         keys = table.primary_key.columns if table.primary_key else ()
-        mine = [line for line in lines if line.table == name]
-        links = [c for declared in (True, False) for line in mine if line.declared is declared
-                 for c in line.columns]  # fmt: skip
-        rows = [("PK", column) for column in keys]
-        rows += [("FK", column) for column in dict.fromkeys(links) if column not in keys]
-        rows = rows[:_COLUMNS_SHOWN]
+        mine = sorted((line for line in lines if line.table == name), key=lambda x: not x.declared)
+        links = dict.fromkeys(column for line in mine for column in line.columns)
+        rows = [("PK", c) for c in keys] + [("FK", c) for c in links if c not in keys]
+        rows = rows[:MOST_COLUMNS]
         if left := len(table.columns) - len(rows):
-            words = f"+ {left} more" if rows else f"{left} column{'s' * (left > 1)}"
-            rows.append(("", words))
-    needed = [_breadth(name, 13.5), _breadth(size, 11.5), *(24 + _breadth(r[1], 12) for r in rows)]
-    width = min(max(_NARROW, ceil(max(needed)) + 2 * _PAD), _BROAD)
-    height = _HEAD + _LINE * len(rows) + _PAD * bool(rows)
-    return _Box(name, size, tuple(rows), width, height)
+            rows.append(("", f"+ {left} more" if rows else f"{left} column{'s' * (left > 1)}"))
+    needed = [_breadth(name, 13.5), _breadth(about, 11.5), *(24 + _breadth(r, 12) for _, r in rows)]
+    width = min(max(NARROW, ceil(max(needed)) + 2 * PAD), BROAD)
+    return _Box(name, about, rows, width, HEAD + LINE * len(rows) + PAD * bool(rows))
 
 
-def _about(table: Table) -> str:
-    return "" if table.rows is None or table.rows.how == "exact" else "≈ "
-
-
-def _groups(names: Iterable[str], lines: Sequence[_Line]) -> list[list[str]]:
-    """Return the names that hang together, each group in the order of the names."""
-    near: dict[str, set[str]] = {name: set() for name in names}
+def _groups(names: Sequence[str], lines: Sequence[_Line]) -> list[set[str]]:
+    """Return the names that hang together, in the order of the names."""
+    groups = {name: {name} for name in names}
     for line in lines:
-        near[line.table].add(line.to_table)
-        near[line.to_table].add(line.table)
-    groups: list[list[str]] = []
-    left = dict.fromkeys(near)
-    while left:
-        reached = {next(iter(left))}
-        edge = set(reached)
-        while edge:
-            edge = set().union(*(near[name] for name in edge)) - reached
-            reached |= edge
-        groups.append([name for name in left if name in reached])
-        left = {name: None for name in left if name not in reached}
-    return groups
+        if groups[line.table] is not groups[line.to_table]:
+            joined = groups[line.table] | groups[line.to_table]
+            groups |= dict.fromkeys(joined, joined)
+    return list({id(group): group for group in groups.values()}.values())
 
 
 def _arrange(boxes: Sequence[_Box], lines: Sequence[_Line]) -> _Piece:
     """Place tables that hang together in columns, as many as there is room for."""
     names = {box.name for box in boxes}
     mine = [line for line in lines if line.table in names]
-    if not mine:
-        return _Piece(boxes[0].width, boxes[0].height, [(boxes[0], (0, 0))])
-    room = (WIDTH + _BETWEEN) // (max(box.width for box in boxes) + _BETWEEN)
-    for count in range(min(room, len(boxes)), 0, -1):
+    piece = _Piece(boxes[0].width, boxes[0].height, [(boxes[0], (0, 0))])
+    room = (WIDTH + BETWEEN) // (max(box.width for box in boxes) + BETWEEN)
+    for count in range(min(room, len(boxes)), 0, -1) if mine else ():
         piece = _laid_out(boxes, mine, _columns(boxes, mine, count))
         if piece.width <= WIDTH:
             break
@@ -190,169 +175,161 @@ def _columns(boxes: Sequence[_Box], lines: Sequence[_Line], count: int) -> dict[
     """Choose a column for each table: next to those it belongs with, all about equally high.
 
     Left to itself, Graphviz makes as many columns as the longest chain of references has links,
-    and puts all that a chain ends with into one.
+    and puts all that chains end with into one.
     """
     near: dict[str, list[str]] = {box.name: [] for box in boxes}
     for line in lines:
         near[line.table].append(line.to_table)
         near[line.to_table].append(line.table)
-    loads = [0.0] * count
-    fair = sum(box.height for box in boxes) / count
+    loads, fair = [0.0] * count, sum(box.height for box in boxes) / count
     chosen: dict[str, int] = {}
-    for _ in range(8):
-        before = dict(chosen)
+    for _ in range(ROUNDS):
         for box in sorted(boxes, key=lambda box: -len(near[box.name])):
             if box.name in chosen:
                 loads[chosen.pop(box.name)] -= box.height
             others = [chosen[name] for name in near[box.name] if name in chosen]
             costs = [
-                _BALANCE * loads[column] / fair + sum(_COSTS[min(abs(column - other), 3)] for other in others)
-                for column in range(count)
+                BALANCE * loads[at] / fair + sum(COSTS[min(abs(at - other), 3)] for other in others)
+                for at in range(count)
             ]
             chosen[box.name] = costs.index(min(costs))
             loads[chosen[box.name]] += box.height
-        if chosen == before:
-            break
     return chosen
 
 
 def _laid_out(boxes: Sequence[_Box], lines: Sequence[_Line], columns: dict[str, int]) -> _Piece:
-    from pygraphviz import AGraph
+    from pygraphviz import AGraph  # type: ignore[import-untyped]
 
     ids = {box.name: str(number) for number, box in enumerate(boxes)}
     graph = AGraph(directed=True, strict=False, rankdir="LR")
-    graph.graph_attr.update(nodesep=str(_GAP / 72), ranksep=str(_BETWEEN / 72))
+    graph.graph_attr.update(nodesep=str(GAP / 72), ranksep=str(BETWEEN / 72))
     graph.node_attr.update(shape="box", fixedsize="true", label="")
     graph.edge_attr.update(dir="none")
     for box in boxes:
         graph.add_node(ids[box.name], width=str(box.width / 72), height=str(box.height / 72))
-    firsts = []
-    for column in sorted(set(columns.values())):
-        members = [ids[name] for name in ids if columns[name] == column]
-        graph.add_subgraph(members, rank="same")
-        firsts.append(members[0])
-    for left, right in pairwise(firsts):
-        graph.add_edge(left, right, key="order", style="invis", weight="0")
-    ends = [sorted((line.table, line.to_table), key=lambda name: columns[name]) for line in lines]
+    members = [[ids[n] for n in ids if columns[n] == at] for at in sorted(set(columns.values()))]
+    for column in members:
+        graph.add_subgraph(column, rank="same")
+    for before, after in pairwise(members):
+        graph.add_edge(before[0], after[0], key="order", style="invis", weight="0")
+    # From left to right whichever way they refer: that keeps the columns in their order.
+    ends = [sorted((line.table, line.to_table), key=columns.__getitem__) for line in lines]
     for number, (left, right) in enumerate(ends):
         graph.add_edge(ids[left], ids[right], key=str(number))
-    with _LOCK:
+    with _lock:
         graph.layout(prog="dot")
-    placed, courses = [], []
+    _, _, width, height = map(float, graph.graph_attr["bb"].split(","))
+
+    def points(item: Any) -> list[Point]:
+        pairs = (pair.split(",") for pair in item.attr["pos"].split())
+        return [(float(x), height - float(y)) for x, y in pairs]
+
+    piece = _Piece(width, height, [])
     for box in boxes:
-        x, y = map(float, graph.get_node(ids[box.name]).attr["pos"].split(","))
-        placed.append((box, (x - box.width / 2, -y - box.height / 2)))
+        [(x, y)] = points(graph.get_node(ids[box.name]))
+        piece.boxes.append((box, (x - box.width / 2, y - box.height / 2)))
     for number, (line, (left, right)) in enumerate(zip(lines, ends, strict=True)):
-        course = graph.get_edge(ids[left], ids[right], key=str(number)).attr["pos"]
-        points = [(float(x), -float(y)) for x, y in (pair.split(",") for pair in course.split())]
-        courses.append((line, points if left == line.table else points[::-1]))
-    return _moved_to_origin(placed, courses)
+        course = points(graph.get_edge(ids[left], ids[right], key=str(number)))
+        piece.lines.append((line, course if left == line.table else course[::-1]))
+    return piece
 
 
-def _moved_to_origin(
-    boxes: list[tuple[_Box, Point]], lines: list[tuple[_Line, list[Point]]]
-) -> _Piece:
-    corners = [(x + right * box.width, y + right * box.height)
-               for box, (x, y) in boxes for right in (0, 1)]  # fmt: skip
-    every = [*corners, *(point for _, course in lines for point in course)]
-    left, top = (min(point[side] for point in every) for side in (0, 1))
-    right, bottom = (max(point[side] for point in every) for side in (0, 1))
-    return _Piece(
-        right - left, bottom - top,
-        [(box, (x - left, y - top)) for box, (x, y) in boxes],
-        [(line, [(x - left, y - top) for x, y in course]) for line, course in lines],
-    )  # fmt: skip
-
-
-def _draw(pieces: Sequence[_Piece], lines: Sequence[_Line], left_out: int, alt: str) -> str:
+def _draw(pieces: Sequence[_Piece], notes: Sequence[str], alt: str) -> str:
     root = ET.Element("svg", xmlns="http://www.w3.org/2000/svg", role="img")
     _add(root, "title", alt)
     ground = _add(root, "rect", fill="#fff")
-    frame = _add(root, "g", font_family="Helvetica, Arial, sans-serif", font_size=12, fill=_INK)
-    x = y = below = 1.0
-    extent = 1.0
+    frame = _add(root, "g", font_family="Helvetica, Arial, sans-serif", font_size=12, fill=INK)
+    x = y = bottom = right = 1.0
+    related = True
     for piece in pieces:
-        if x > 1 and x + piece.width > WIDTH:
-            x, y, below = 1.0, below + _GAP, below + _GAP
+        if x > 1 and (x + piece.width > WIDTH or related != bool(piece.lines)):
+            x, y = 1.0, bottom + GAP
+        related = bool(piece.lines)
         group = _add(frame, "g", transform=f"translate({x:.0f} {y:.0f})")
-        for line, course in piece.lines:
+        for line, course in sorted(piece.lines, key=lambda drawn: drawn[0].share != ""):
             _draw_line(group, line, course)
         for box, corner in piece.boxes:
             _draw_box(group, box, corner)
-        for line, course in piece.lines:
-            _draw_share(group, line, course)
-        x, below = x + piece.width + _GAP, max(below, y + piece.height)
-        extent = max(extent, x - _GAP)
-    words = [f"{left_out:,} tables with fewer relations are not drawn"] * bool(left_out)
-    words += ["No tables"] * (not pieces)
-    if any(not line.declared for line in lines):
-        words.append("Dashed: not declared, found by values; % of the distinct values match")
-    for word in words:
-        below += 24
-        _add(frame, "text", word, x=1, y=below, fill=_MUTE)
-        extent = max(extent, _breadth(word, 12))
-    width, height = round(extent) + 2, round(below) + 8
-    root.attrib |= {"width": str(width), "height": str(height), "viewBox": f"0 0 {width} {height}"}
-    ground.attrib |= {"width": str(width), "height": str(height)}
+        right, bottom = max(right, x + piece.width), max(bottom, y + piece.height)
+        x += piece.width + GAP
+    for note in notes:
+        bottom += 24
+        _add(frame, "text", note, y=bottom, fill=MUTE)
+        right = max(right, _breadth(note, 12))
+    width, height = ceil(right) + 1, ceil(bottom) + 6
+    for element in (root, ground):
+        element.attrib |= {"width": str(width), "height": str(height)}
+    root.set("viewBox", f"0 0 {width} {height}")
     return ET.tostring(root, encoding="unicode")
 
 
 def _draw_box(parent: ET.Element, box: _Box, corner: Point) -> None:
-    group = _add(parent, "g", transform="translate({:.0f} {:.0f})".format(*corner))
-    outside = box.title == "outside this profile"
+    group = _add(parent, "g", transform="translate({:.1f} {:.1f})".format(*corner))
+    room = box.width - 2 * PAD
+    dashes = {"stroke_dasharray": "3 3"} if box.about == OUTSIDE else {}
     _add(group, "title", box.name)
-    _add(group, "rect", width=box.width, height=box.height, rx=5, fill="#fff", stroke=_BORDER,
-         **{"stroke_dasharray": "3 3"} if outside else {})  # fmt: skip
-    if not outside:
-        _add(group, "path", fill=_TINT, d=f"M1 6q0 -5 5 -5h{box.width - 12}q5 0 5 5v{_HEAD - 7}"
-             f"h-{box.width - 2}z")  # fmt: skip
-    room = box.width - 2 * _PAD
-    _add(group, "text", _cut(box.name, 13.5, room), x=_PAD, y=18, font_size=13.5, font_weight=600)
-    _add(group, "text", box.title, x=_PAD, y=34, font_size=11.5, fill=_MUTE)
-    for number, (mark, words) in enumerate(box.lines):
-        y = _HEAD + _LINE * (number + 1) - 2
+    _add(
+        group,
+        "rect",
+        width=box.width,
+        height=box.height,
+        rx=4,
+        fill="#fff",
+        stroke=BORDER,
+        **dashes,
+    )
+    _add(group, "rect", x=1, y=1, width=box.width - 2, height=HEAD - 2, rx=3, fill=TINT)
+    _add(group, "text", _cut(box.name, 13.5, room), x=PAD, y=18, font_size=13.5, font_weight=600)
+    _add(group, "text", box.about, x=PAD, y=34, font_size=11.5, fill=MUTE)
+    for number, (mark, words) in enumerate(box.rows):
+        y = HEAD + LINE * (number + 1) - 2
+        indent = 24 if mark else 0
         if mark:
-            _add(group, "text", mark, x=_PAD, y=y, font_size=11, fill=_KEY if mark == "PK" else _MUTE)
-        _add(group, "text", _cut(words, 12, room - 24 * bool(mark)), x=_PAD + 24 * bool(mark), y=y,
-             **{} if mark else {"fill": _MUTE})  # fmt: skip
+            colour = KEY if mark == "PK" else MUTE
+            _add(group, "text", mark, x=PAD, y=y, font_size=11, fill=colour)
+        colour = INK if mark else MUTE
+        _add(group, "text", _cut(words, 12, room - indent), x=PAD + indent, y=y, fill=colour)
 
 
 def _draw_line(parent: ET.Element, line: _Line, course: Sequence[Point]) -> None:
-    colour = _FOUND if line.share else _DECLARED
-    (first, *_), (*_, last) = course, course
-    curve = " ".join(f"{x:.1f},{y:.1f}" for x, y in course[1:])
-    ends = _foot(course, line.many) + _foot(course[::-1], False)
-    group = _add(parent, "g", fill="none", stroke=colour, stroke_width=1.4)
+    group = _add(parent, "g", fill="none", stroke=ODD if line.share else DECLARED)
     _add(group, "title", f"{line.table} ({', '.join(line.columns)}) → {line.to_table}")
-    _add(group, "path", d=f"M{first[0]:.1f},{first[1]:.1f}C{curve}",
-         **{} if line.declared else {"stroke_dasharray": "6 4"})  # fmt: skip
-    _add(group, "path", d=ends)
+    first, *others = (f"{x:.1f},{y:.1f}" for x, y in course)
+    dashes = {} if line.declared else {"stroke_dasharray": "6 4"}
+    _add(group, "path", d=f"M{first}C{' '.join(others)}", stroke_width=1.3, **dashes)
+    _add(group, "path", d=_foot(course, line.many) + _foot(course[::-1], False), stroke_width=1.3)
+    if line.share:
+        half = (len(course) - 1) // 2
+        x, y = course[half]
+        if half % 3:  # within a curve, whose middle is that of its four points, weighted
+            around = course[half - 1 : half + 3]
+            x, y = ((a + 3 * b + 3 * c + d) / 8 for a, b, c, d in zip(*around, strict=True))
+        halo = {"stroke": "#fff", "stroke_width": 4, "paint_order": "stroke"}
+        _add(
+            group,
+            "text",
+            line.share,
+            x=round(x),
+            y=round(y + 4),
+            text_anchor="middle",
+            fill=INK,
+            **halo,
+        )
 
 
 def _foot(course: Sequence[Point], many: bool) -> str:
-    """Return the end of a line at its first point: a crow's foot, or a bar for one."""
-    (x, y), (towards_x, towards_y) = course[0], next(p for p in course[1:] if p != course[0])
-    length = hypot(towards_x - x, towards_y - y)
-    dx, dy = (towards_x - x) / length, (towards_y - y) / length
+    """Return the mark at the beginning of a line: a crow's foot, or a bar for one."""
+    x, y = course[0]
+    to_x, to_y = next(point for point in course[1:] if point != course[0])
+    length = hypot(to_x - x, to_y - y)
+    dx, dy = (to_x - x) / length, (to_y - y) / length
     reach = 10 if many else 6
-    tip = (x + reach * dx, y + reach * dy)
-    spread = (x, y) if many else tip
+    tip_x, tip_y = x + reach * dx, y + reach * dy
+    from_x, from_y = (x, y) if many else (tip_x, tip_y)
     return "".join(
-        f"M{tip[0]:.1f},{tip[1]:.1f}L{spread[0] - side * dy:.1f},{spread[1] + side * dx:.1f}"
+        f"M{tip_x:.1f},{tip_y:.1f}L{from_x - side * dy:.1f},{from_y + side * dx:.1f}"
         for side in (5, -5)
     )
-
-
-def _draw_share(parent: ET.Element, line: _Line, course: Sequence[Point]) -> None:
-    if not line.share:
-        return
-    half = (len(course) - 1) // 2
-    (x, y) = course[half]
-    if half % 3:  # within a curve, whose middle is that of its four points, weighted
-        a, b, c, d = course[half - 1 : half + 3]
-        x, y = ((p + 3 * q + 3 * r + s) / 8 for p, q, r, s in zip(a, b, c, d, strict=True))
-    _add(parent, "text", line.share, x=f"{x:.0f}", y=f"{y + 4:.0f}", text_anchor="middle",
-         stroke="#fff", stroke_width=4, paint_order="stroke", stroke_linejoin="round")  # fmt: skip
 
 
 def _add(parent: ET.Element, tag: str, text: str | None = None, **attributes: object) -> ET.Element:
@@ -370,12 +347,10 @@ def _plain(text: str) -> str:
 
 def _breadth(text: str, size: float) -> float:
     """Return about how wide a text is in a font without serifs, rather too much than too little."""
-    return size * sum(
-        0 if unicodedata.combining(c) else 1.05 if unicodedata.east_asian_width(c) in "WF"
-        else 0.3 if c in "iljtfI.,:;'| " else 0.85 if c in "mwMW" else 0.7 if c.isupper()
-        else 0.58
-        for c in text
-    )  # fmt: skip
+    wide = sum(unicodedata.east_asian_width(c) in "WF" or c in "mwMW" for c in text)
+    capital = sum(c.isupper() for c in text)
+    thin = sum(c in "iljtfI.,:;'| " or unicodedata.combining(c) > 0 for c in text)
+    return size * (0.58 * len(text) + 0.45 * wide + 0.14 * capital - 0.27 * thin)
 
 
 def _cut(text: str, size: float, width: float) -> str:
@@ -389,8 +364,7 @@ def _cut(text: str, size: float, width: float) -> str:
 
 def _in_words(profile: SchemaProfile, lines: Sequence[_Line]) -> str:
     tables = f"{len(profile.tables):,} table{'s' * (len(profile.tables) != 1)}"
-    told = [f"{line.table} refers to {line.to_table}" for line in lines]
-    told = list(dict.fromkeys(told))
+    told = list(dict.fromkeys(f"{line.table} refers to {line.to_table}" for line in lines))
     more = f" and {len(told) - 12} more" if len(told) > 12 else ""
     links = f": {', '.join(told[:12])}{more}" if told else ", none of which refers to another"
-    return _plain(f"Diagram of {tables} of schema {profile.schema}{links}")
+    return _plain(f"Diagram of {tables} of schema {profile.schema}{links}.")
