@@ -65,4 +65,4 @@ def main() -> None:
 
 
 # Below, because each of them hangs its commands on the group.
-from workbench.cli import doctor, extracts, reports, runs, sources  # noqa: E402, F401
+from workbench.cli import doctor, extracts, profiles, reports, runs, sources  # noqa: E402, F401

@@ -23,7 +23,8 @@ from workbench.profiling.model import (
 )
 
 ROWS, MANY_ROWS = 0.1, 0.5  # of the larger number of rows
-ESTIMATED = 0.1  # more for each estimate: databases count anew when a tenth has changed
+# More for each estimate: PostgreSQL counts anew when 50 rows and a tenth of all have changed.
+ESTIMATED, FEW = 0.1, 50
 SHARE, LARGE_SHARE = 0.05, 0.25  # of the rows: null, true, blank
 DISTINCT = 0.2  # of the larger number of distinct values, and of their share of the values
 RANGE = 0.1  # of the wider range
@@ -116,8 +117,9 @@ def _rows(old: Table, new: Table) -> Iterator[Change]:
     if not old.rows or not new.rows:
         return
     before, after = _number(old.rows), _number(new.rows)
-    moved = _moved(before, after)
-    if moved >= ROWS + ESTIMATED * sum(rows.how != "exact" for rows in (old.rows, new.rows)):
+    moved, estimates = _moved(before, after), sum(r.how != "exact" for r in (old.rows, new.rows))
+    enough = abs(after - before) > FEW * estimates
+    if enough and moved >= ROWS + ESTIMATED * estimates:
         shrunk, many = after < before, moved >= MANY_ROWS
         severity = SEVERITIES[(not shrunk) + (not many)]
         said = f"From {before:,.0f} ({old.rows.how}) to {after:,.0f} rows ({new.rows.how})."
@@ -281,10 +283,10 @@ def _number(figure: Figure | None) -> float:
 def _real(figure: Figure | None) -> float | None:
     """Give a finite number, or a day or moment as seconds; None for what is neither."""
     try:
-        number = float(figure.value) if figure else math.nan
+        number = _number(figure) if figure else math.nan
     except ValueError:
         try:
-            moment = dt.datetime.fromisoformat(str(figure.value))
+            moment = dt.datetime.fromisoformat(str(figure and figure.value))
         except ValueError:
             return None
         number = moment.replace(tzinfo=dt.UTC).timestamp()

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import oracle, postgresql
 from workbench.profiling import model
 from workbench.profiling.model import Column, Figure, Finding, Relation, SchemaProfile, Table
 
-KEPT = 5  # findings of a kind that stand alone; the others are told together
+ALONE, KEPT = 5, 3  # of a kind: more than 5 findings are told together, from the 4th on
 NAMED = 8  # names in a list, before "and 12 more"
 SHOWN = 20  # rows that a statement of a next step shows
 FEW = 10  # rows: that fewer of them are alike may be chance
@@ -82,7 +82,8 @@ def find(profile: SchemaProfile) -> tuple[Finding, ...]:
         seen = sorted((_finding(rule, each) for each in rule.seek(profile)), key=importance)
         for _, group in groupby(seen, key=lambda finding: finding.severity):
             found += _together(list(group), 0 if rule.alike else KEPT)
-    return tuple(sorted(found, key=importance))
+    # Within a kind they keep their order, what is told together comes last.
+    return tuple(sorted(found, key=lambda finding: importance(finding)[:3]))
 
 
 def _finding(rule: Rule, seen: Seen) -> Finding:
@@ -92,13 +93,19 @@ def _finding(rule: Rule, seen: Seen) -> Finding:
 
 
 def _together(found: list[Finding], kept: int) -> list[Finding]:
-    if len(found) <= KEPT:
+    if len(found) <= ALONE:
         return found
     first, *_ = rest = found[kept:]
-    names = [".".join((each.table or "", *each.columns)).lstrip(".") for each in rest]
-    where = listed([name or each.evidence for name, each in zip(names, rest, strict=True)])
+    where = listed([place(finding) or finding.evidence for finding in rest])
     more = f"{len(rest):,} {'more' if kept else 'alike'}: {where}. The first: {first.evidence}"
     return [*found[:kept], replace(first, table=None, columns=(), rows=None, evidence=more)]
+
+
+def place(finding: Finding) -> str:
+    """Say where something was found: "table", "table.column", "table (3 columns)" or ""."""
+    if finding.table and len(finding.columns) > 1:
+        return f"{finding.table} ({len(finding.columns)} columns)"
+    return ".".join(filter(None, (finding.table, *finding.columns)))
 
 
 def _invalid(profile: SchemaProfile) -> Iterator[Seen]:
@@ -109,24 +116,28 @@ def _invalid(profile: SchemaProfile) -> Iterator[Seen]:
 
 def _duplicates(profile: SchemaProfile) -> Iterator[Seen]:
     for table in profile.tables:
-        look = _sql(profile, _all(profile, table).distinct())
-        yield from _counted(
-            table, (), table.duplicates, "repeat another one in every column.", look
-        )
+        # With a key they differ in it, though it may be of a kind that is not compared.
+        if not table.primary_key:
+            left = [column.name for column in table.columns if column.kind == "other"]
+            words = f"repeat another one in every column{' but ' * bool(left)}{listed(left)}."
+            look = _sql(profile, _all(profile, table).distinct())
+            severity: model.Severity = "warning" if left else "critical"
+            yield from _counted(table, (), table.duplicates, words, look, severity)
 
 
 def _fan_out(profile: SchemaProfile) -> Iterator[Seen]:
     for table in profile.tables:
         if fan := table.fan_out:
             same = [
-                c.name for c in table.columns if c.name not in fan.columns and c.kind != "other"
-            ]
+                column.name for column in table.columns
+                if column.name not in fan.columns and column.kind != "other"
+                and _number(column.distinct) < _number(table.rows)
+            ]  # fmt: skip
             words = (
                 f"are equal to another one in all columns but {listed(fan.columns)}, as after a "
                 "join that multiplied them."
             )
-            look = _groups(profile, table, same)
-            yield from _counted(table, fan.columns, fan.rows, words, look)
+            yield from _counted(table, fan.columns, fan.rows, words, _groups(profile, table, same))
 
 
 def _orphans(profile: SchemaProfile) -> Iterator[Seen]:
@@ -159,7 +170,9 @@ def _missing_primary_key(profile: SchemaProfile) -> Iterator[Seen]:
             keys = listed([f"({', '.join(key)})" for key in declared or table.candidate_keys])
             sample = next((column.nulls for column in table.columns if column.nulls), None)
             how = "declared" if declared else _everywhere(sample, table)
-            yield Seen(table.name, (), "No primary key" + (f"; unique {how}: {keys}." * bool(keys)))
+            yield Seen(
+                table.name, (), f"No primary key{f'; unique {how}: {keys}' if keys else ''}."
+            )
 
 
 def _numbers_in_text(profile: SchemaProfile) -> Iterator[Seen]:
@@ -175,8 +188,12 @@ def _dates_in_text(profile: SchemaProfile) -> Iterator[Seen]:
 
 def _in_text(table: Table, column: Column, found: Figure | None, what: str) -> Iterator[Seen]:
     values = _number(table.rows) - _number(column.nulls)
-    if _number(found) >= max(FEW, TEXT_SHARE * values):
-        words = f"hold {what} in {column.type}; {values - _number(found):,.0f} hold other texts."
+    # A code of one digit sorts as it should.
+    if _number(found) >= max(FEW, TEXT_SHARE * values) and not _is(column.max_length, 1):
+        others = values - _number(found)
+        words = f"hold {what} in {column.type}" + (
+            f"; {others:,.0f} hold other texts." if others >= 1 else "."
+        )
         yield from _counted(table, (column.name,), found, words)
 
 
@@ -230,9 +247,9 @@ def _beyond(column: Column) -> Iterator[tuple[str, Figure, float]]:
 
     Tukey, "Exploratory Data Analysis" (1977): far out is what lies 3 interquartile ranges outside
     of the quartiles. A skewed column (amounts of money) has values there by nature. So the value
-    must lie out there by the logarithms too, where all are positive, and be as far outside of the
-    1st or 99th percentile as three times the way from there to the median: a long tail leads to
-    its end, a slip lies apart. Nothing is told where half of the values are the same.
+    must lie out there by the logarithms too, where the quartiles have them, and be as far outside
+    of the 1st or 99th percentile as three times the way from there to the median: a long tail
+    leads to its end, a slip lies apart. Nothing is told where half of the values are the same.
     """
     names = ("0.01", "0.25", "0.5", "0.75", "0.99")
     known = column.quantiles or {}
@@ -241,7 +258,7 @@ def _beyond(column: Column) -> Iterator[tuple[str, Figure, float]]:
         return
     low, q1, middle, q3, high = (float(known[name].value) for name in names)
     lower, upper = q1 - FENCE * (q3 - q1), q3 + FENCE * (q3 - q1)
-    if float(column.min.value) > 0:
+    if q1 > 0:
         ratio = (q3 / q1) ** FENCE
         lower, upper = min(lower, q1 / ratio), max(upper, q3 * ratio)
     lower = min(lower, low - FENCE * (middle - low))
