@@ -31,6 +31,7 @@ LONGEST = 1000  # characters; a column with longer texts holds prose, which noth
 TOP, CUT = 10, 80
 KEY_KINDS = ("integer", "decimal", "text", "date", "datetime")
 KEYS = 5
+UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 PAIRED = 12  # columns whose pairs are tried as keys
 VARYING = 3  # columns in which rows that fan out may differ
 SEARCHED = 12  # columns among which those are looked for
@@ -65,25 +66,25 @@ def examine(
     1,000 characters, are left out. Raises what the database raises.
     """
     columns = [column for column in table.columns if _is_comparable(column)]
-    if not columns:
+    if not columns or (table.rows and not table.rows.value):
         return table
     rows = _read(connection, schema, table, columns, scope, as_of)
-    repeated = rows.frame.height - rows.frame.n_unique() if rows.frame.height else 0
     declared = declared_keys(table)
-    keys: tuple[tuple[str, ...], ...] = tuple(
-        (column.name,) for column in columns if _is_key(column, table)
-    )
+    repeated = rows.frame.height - rows.frame.n_unique()
+    keys: list[tuple[str, ...]] = [(c.name,) for c in columns if _is_key(c, table)]
     if not keys and not table.primary_key and rows.how == "exact" and not repeated:
-        keys = tuple(_pairs(rows))
+        keys = list(_pairs(rows))
     found = {
         column.name: _column(column, rows.frame[label], rows, declared)
         for label, column in rows.columns.items()
     }
+    # Rows with a key differ, if in nothing but what cannot be compared.
+    none = Figure(0, "exact", as_of)
     return replace(
         table,
         columns=tuple(found.get(column.name, column) for column in table.columns),
-        duplicates=rows.figure(repeated),
-        fan_out=_fan_out(rows),
+        duplicates=none if table.primary_key else rows.figure(repeated),
+        fan_out=_fan_out(rows, declared),
         candidate_keys=tuple(key for key in keys if key not in declared)[:KEYS],
     )
 
@@ -208,19 +209,24 @@ def _is_repetitive(counted: pl.DataFrame) -> bool:
     return 0 < distinct * 10 <= there or 0 < distinct * 2 <= there <= TOP * 10
 
 
-def _fan_out(rows: _Rows) -> FanOut | None:
+def _fan_out(rows: _Rows, declared: set[tuple[str, ...]]) -> FanOut | None:
     """Find rows that are equal in all but a few columns, surrogate keys not counted."""
     frame = rows.frame
-    unique = [
+    unique = [x for x in rows.columns if frame[x].drop_nulls().n_unique() == frame.height]
+    surrogates = [
         label
-        for label, column in rows.columns.items()
-        if (column.kind == "integer" or column.type.lower() == "uuid")
-        and frame[label].drop_nulls().n_unique() == frame.height
+        for label in unique
+        if rows.columns[label].kind == "integer" or frame[label].str.contains(UUID).all()
     ]
-    things = frame.drop(unique)
+    names = {rows.columns[label].name for label in surrogates}
+    if any(rows.columns[x].kind == "text" for x in set(unique) - set(surrogates)) or any(
+        len(key) > 1 and not names & set(key) for key in declared
+    ):
+        return None  # each row has a name of its own: they are things
+    things = frame.drop(surrogates)
     hashes = things.select(pl.col(label).hash(n) for n, label in enumerate(things.columns))
     varying, more = near_copies(hashes) if hashes.width else ((), 0)
-    columns = varying or tuple(unique)
+    columns = varying or tuple(surrogates)
     if not more or not columns or is_coincidence(hashes, varying, more):
         return None
     return FanOut(tuple(rows.columns[label].name for label in columns), rows.figure(more))
@@ -254,15 +260,17 @@ def near_copies(hashes: pl.DataFrame) -> tuple[tuple[str, ...], int]:
 def is_coincidence(hashes: pl.DataFrame, varying: tuple[str, ...], more: int) -> bool:
     """Tell whether rows may well be equal in all other columns and yet be things of their own.
 
-    So it is where that many would be equal by chance, were the columns independent; and where
-    leaving out one more column doubles them: then each of the others is needed to tell things
-    apart, as a customer and a day are among orders that differ in their amount.
+    So it is where few columns are left; where that many would be equal by chance, were the columns
+    independent; and where leaving out one more doubles them: then each of the others is needed to
+    tell things apart, as a customer and a day are among orders that differ in their amount.
     """
     height = hashes.height
     fixed = [name for name in hashes.columns if name not in varying]
     equal = (hashes[name].value_counts(name="rows")["rows"] / height for name in fixed)
     chance = height**2 / 2 * prod(float((share**2).sum()) for share in equal)
-    return chance * 10 > more or any(_copies(hashes, (*varying, name)) > 2 * more for name in fixed)
+    if len(fixed) < 2 * len(varying) or chance * 10 > more:
+        return True
+    return any(_copies(hashes, (*varying, name)) > 2 * more for name in fixed)
 
 
 def _copies(hashes: pl.DataFrame, left_out: tuple[str, ...]) -> int:

@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from workbench.profiling.contents import declared_keys
-from workbench.profiling.model import Column, Figure, Relation, Table
+from workbench.profiling.model import Column, Figure, ForeignKey, Relation, Table
 from workbench.profiling.patterns import words
 
 MOST, PER_COLUMN = 200, 5
@@ -42,33 +43,22 @@ class Candidate:
 def candidates(tables: Sequence[Table]) -> list[Candidate]:
     """Return what to test, the likeliest first: unenforced foreign keys, then undeclared ones.
 
-    Undeclared ones have one column. A number needs a name that speaks for it (customer_id for
+    Undeclared ones have one column, and lead from table to table, not to or from a view. A number
+    needs a name that speaks for it (customer_id for
     customers.id); a text may also have values within the range and lengths of a key's.
     """
-    named = {(table.name, column.name): column for table in tables for column in table.columns}
-    found = [
-        Candidate(
-            table.name, key.columns, key.to_table, key.to_columns, True, 1,
-            tuple(
-                _is_mixed(named[table.name, child], named[key.to_table, parent])
-                for child, parent in zip(key.columns, key.to_columns, strict=True)
-            ),
-        )
-        for table in tables
-        for key in table.foreign_keys
-        if not key.enforced and key.to_schema is None
-        and all((key.to_table, parent) in named for parent in key.to_columns)
-    ]  # fmt: skip
-    keys = [(parent, key) for parent in tables for key in _keys(parent)]
+    found = [_declared(tables, table, key) for table in tables for key in table.foreign_keys]
+    real = [table for table in tables if table.kind == "table"]
+    keys = [(parent, key) for parent in real for key in _keys(parent)]
     guessed: list[Candidate] = []
-    for table in tables:
+    for table in real:
         known = {key.columns[0] for key in table.foreign_keys if len(key.columns) == 1}
         own = {key.name for key in _keys(table)}
         for column in table.columns:
-            if column.name not in known:
-                likely = sorted(_guesses(table, column, own, keys), key=lambda c: -c.score)
+            if column.name not in known and not (column.distinct and not column.distinct.value):
+                likely = sorted(_guesses(table, column, own, keys), key=_likeliest)
                 guessed += likely[:PER_COLUMN]
-    return found + sorted(guessed, key=lambda c: -c.score)[: max(MOST - len(found), 0)]
+    return [*filter(None, found), *sorted(guessed, key=_likeliest)][:MOST]
 
 
 def confirm(
@@ -81,33 +71,25 @@ def confirm(
     """
     child = sa.table(candidate.table, *map(sa.column, candidate.columns), schema=schema)
     parent = sa.table(candidate.to_table, *map(sa.column, candidate.to_columns), schema=schema)
-    sides: list[list[sa.Label[Any]]] = [[], []]
-    for place, mixed in enumerate(candidate.mixed):
-        pair = (child.c[candidate.columns[place]], parent.c[candidate.to_columns[place]])
-        for side, column in zip(sides, pair, strict=True):
-            value = _unpadded(column, connection) if mixed else column
-            side.append(value.label(f"k{place}"))
-    there = [each.element.is_not(None) for each in sides[0]]
-    values = (
-        sa.select(*sides[0], sa.func.count().label("n"))
-        .where(*there).group_by(*(each.element for each in sides[0])).subquery("v")
-    )  # fmt: skip
-    known = sa.select(*sides[1], sa.literal_column("1").label("hit")).distinct().subquery("p")
-    same = sa.and_(*(values.c[each.name] == known.c[each.name] for each in sides[0]))
+    keys = [
+        [_unpadded(column, connection) if mixed else column for column, mixed in pairs]
+        for pairs in (zip(side.c, candidate.mixed, strict=True) for side in (child, parent))
+    ]
+    children, parents = ([k.label(f"k{n}") for n, k in enumerate(side)] for side in keys)
+    there = sa.and_(*(column.is_not(None) for column in child.c))
+    counted = sa.select(*children, sa.func.count().label("n")).where(there).group_by(*keys[0])
+    values = counted.subquery("v")
+    known = sa.select(*parents, sa.literal_column("1").label("hit")).distinct().subquery("p")
+    same = sa.and_(*(values.c[each.name] == known.c[each.name] for each in children))
     missing = sa.case((known.c.hit.is_(None), values.c.n), else_=0)
-    row = connection.execute(
-        sa.select(sa.func.count(), sa.func.count(known.c.hit), sa.func.sum(missing)).select_from(
-            values.outerjoin(known, same)
-        )
-    ).one()
+    sums = sa.select(sa.func.count(), sa.func.count(known.c.hit), sa.func.sum(missing))
+    row = connection.execute(sums.select_from(values.outerjoin(known, same))).one()
     distinct, matched, orphans = (int(count or 0) for count in row)
     if not distinct or (not candidate.declared and matched < LEAST * distinct):
         return None
-    return Relation(
-        candidate.table, candidate.columns, candidate.to_table, candidate.to_columns,
-        candidate.declared,
-        Figure(matched / distinct, "exact", as_of), Figure(orphans, "exact", as_of),
-    )  # fmt: skip
+    share, rows = (Figure(each, "exact", as_of) for each in (matched / distinct, orphans))
+    ends = (candidate.table, candidate.columns, candidate.to_table, candidate.to_columns)
+    return Relation(*ends, candidate.declared, share, rows)
 
 
 def _keys(table: Table) -> list[Column]:
@@ -116,25 +98,42 @@ def _keys(table: Table) -> list[Column]:
     return [column for column in table.columns if column.name in single]
 
 
+def _declared(tables: Sequence[Table], table: Table, key: ForeignKey) -> Candidate | None:
+    """Return what tests a declared foreign key; None where the database vouches for it."""
+    parent = next((each for each in tables if each.name == key.to_table), None)
+    if key.enforced or key.to_schema is not None or parent is None:
+        return None
+    ends = zip(key.columns, key.to_columns, strict=True)
+    mixed = tuple(_is_mixed(_named(table, one), _named(parent, other)) for one, other in ends)
+    return Candidate(table.name, key.columns, parent.name, key.to_columns, True, 1, mixed)
+
+
+def _named(table: Table, name: str) -> Column:
+    return next(column for column in table.columns if column.name == name)
+
+
+def _likeliest(candidate: Candidate) -> float:
+    return -candidate.score
+
+
 def _guesses(
     table: Table, column: Column, own: set[str], keys: Sequence[tuple[Table, Column]]
 ) -> Iterator[Candidate]:
     for parent, key in keys:
-        itself = parent is table and key is column
-        if itself or column.kind == "other" or _class(column) != _class(key):
+        if column is key or column.kind == "other" or _class(column) != _class(key):
             continue
         score = _name_score(table, column, parent, key)
-        if not score and column.name not in own and _is_spelt_alike(column, key):
+        is_other = parent is not table and column.name not in own
+        if not score and is_other and _is_spelt_alike(column, key):
             score = 0.3
         fits = _is_within(column, key)
         # A key that says what its table is called is what others refer to.
         backwards = column.name in own and score < 1 and not _is_smaller(column, key)
         if not score or (fits is False and score < 0.8) or _is_apart(column, key) or backwards:
             continue
-        yield Candidate(
-            table.name, (column.name,), parent.name, (key.name,), False,
-            round(score + (0 if fits else -0.05), 2), (_is_mixed(column, key),),
-        )  # fmt: skip
+        score = round(score + (0 if fits else -0.05), 2)
+        mixed = (_is_mixed(column, key),)
+        yield Candidate(table.name, (column.name,), parent.name, (key.name,), False, score, mixed)
 
 
 def _name_score(table: Table, column: Column, parent: Table, key: Column) -> float:
@@ -153,6 +152,7 @@ def _name_score(table: Table, column: Column, parent: Table, key: Column) -> flo
     return 0.7 if plain and name not in GENERIC and stem in things else 0
 
 
+@cache
 def _singulars(name: str) -> set[str]:
     """Return what one row of a table may be called: orders, t_order and dim_order are orders."""
     bare = re.sub(r"^(t|tb|tbl|tab|dim|fact|fct|stg|v|vw)_|_(t|tb|tbl|tab|v|vw|dim)$", "", name)
