@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from workbench.profiling.findings import identifies
+from workbench.profiling.findings import MEASURED, identifies
 from workbench.profiling.model import (
     SEVERITIES,
     Column,
@@ -33,7 +33,6 @@ SHIFT, LARGE_SHIFT = 0.1, 0.25  # of the values
 CRITICAL = 1.95
 BLOCK = 100  # rows of a block may be alike, so that a sampled block counts as one row
 STORED = 3_000  # rows that the dictionary's statistics are made of, at least
-MEASURED = ("integer", "decimal", "float")
 Side = tuple[Table, Column]
 Cut = Callable[..., int]
 Named = TypeVar("Named", Table, Column)

@@ -24,6 +24,7 @@ TEXT_SHARE = 0.95  # of the values; the others are slips and "n/a"
 NEARLY = 0.9  # of the distinct values found in the other table; fewer are chance
 INDEX_ROWS = 10_000  # an index of a smaller table costs next to nothing
 FENCE = 3.0  # interquartile ranges beyond a quartile: Tukey's outer fences
+MEASURED = ("integer", "decimal", "float")
 # Names of identifiers, which are no quantities, and texts although they are made of digits.
 ID = re.compile(
     r"(^|_)(id|ids|oid|key|pk|fk|code|no|nr|num|number|uuid|guid|cusip|isin|sedol|ticker|zip|"
@@ -31,8 +32,8 @@ ID = re.compile(
 )
 # Names of days that are meant to lie ahead.
 AHEAD = re.compile(
-    r"(^|_)(plan|exp|valid|due|end|until|thru|through|to|matur|schedul|next|target|forecast|"
-    r"estimat|deadline|renew|settle|effective|deliver|call|redemption|future|eta|term)"
+    r"(^|_)((plan|planned|exp|valid|due|end|ends|until|thru|through|to|next|eta|term|call)(_|$)|"
+    r"expir|expect|matur|schedul|forecast|estimat|deadlin|renew|settle|effectiv|deliver|redem|target)"
 )
 # Names that mean another thing in every table.
 GENERIC = set(
@@ -246,27 +247,33 @@ def _beyond(column: Column) -> Iterator[tuple[str, Figure, float]]:
     """Yield "smallest" or "largest", the value and the fence that it lies beyond.
 
     Tukey, "Exploratory Data Analysis" (1977): far out is what lies 3 interquartile ranges outside
-    of the quartiles. A skewed column (amounts of money) has values there by nature. So the value
-    must lie out there by the logarithms too, where the quartiles have them, and be as far outside
-    of the 1st or 99th percentile as three times the way from there to the median: a long tail
-    leads to its end, a slip lies apart. Nothing is told where half of the values are the same.
+    of the quartiles. A skewed column (amounts of money) has values there by nature: so it must
+    also be outside of the 1st or 99th percentile by three times the way from there to the median,
+    and all this by the logarithms too, where the quartiles have them. A long tail leads to its
+    end, a slip lies apart. Nothing is told where half of the values are the same.
     """
-    names = ("0.01", "0.25", "0.5", "0.75", "0.99")
     known = column.quantiles or {}
-    numeric = column.kind in ("integer", "decimal", "float") and column.min and column.max
-    if not numeric or not column.min or not column.max or any(name not in known for name in names):
+    names = [name for name in ("0.01", "0.25", "0.5", "0.75", "0.99") if name in known]
+    least, most = column.min, column.max
+    if column.kind not in MEASURED or len(names) < 5 or not least or not most:
         return
-    low, q1, middle, q3, high = (float(known[name].value) for name in names)
-    lower, upper = q1 - FENCE * (q3 - q1), q3 + FENCE * (q3 - q1)
+    points = [float(known[name].value) for name in names]
+    _, q1, _, q3, _ = points
+    lower, upper = _fences(*points)
     if q1 > 0:
-        ratio = (q3 / q1) ** FENCE
-        lower, upper = min(lower, q1 / ratio), max(upper, q3 * ratio)
-    lower = min(lower, low - FENCE * (middle - low))
-    upper = max(upper, high + FENCE * (high - middle))
-    if q1 < q3 and float(column.min.value) < lower:
-        yield "smallest", column.min, lower
-    if q1 < q3 and float(column.max.value) > upper:
-        yield "largest", column.max, upper
+        logs = _fences(*(math.log(point) if point > 0 else -math.inf for point in points))
+        lower, upper = min(lower, math.exp(logs[0])), max(upper, math.exp(min(logs[1], 700)))
+    if q1 < q3 and float(least.value) < lower:
+        yield "smallest", least, lower
+    if q1 < q3 and float(most.value) > upper:
+        yield "largest", most, upper
+
+
+def _fences(low: float, q1: float, middle: float, q3: float, high: float) -> tuple[float, float]:
+    return (
+        min(q1 - FENCE * (q3 - q1), low - FENCE * (middle - low)),
+        max(q3 + FENCE * (q3 - q1), high + FENCE * (high - middle)),
+    )
 
 
 def _personal(profile: SchemaProfile) -> Iterator[Seen]:
