@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -272,7 +273,8 @@ def test_exit_codes(
     project: Path, workbench: Command, cell: str, options: list[str], code: int
 ) -> None:
     make_notebook(project / "n.ipynb", cell)
-    done = workbench("run", "n.ipynb", "--quiet", *options, cwd=project)
+    run = partial(workbench, cwd=project) if code == 3 else command
+    done = run("run", "n.ipynb", "--quiet", *options)
     assert done.returncode == code
     assert done.stderr.startswith("error: n ")
     assert "report: reports/n/" in done.stderr

@@ -17,8 +17,6 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 from pydantic_settings import SettingsError as SettingsSourceError
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from workbench.errors import SettingsError, nearest
 
@@ -72,6 +70,10 @@ class Source(BaseModel):
     def _holds_no_password(cls, url: str | None) -> str | None:
         if url is None:
             return None
+        # Half a second, which a command that connects to nothing need not wait.
+        from sqlalchemy.engine import make_url
+        from sqlalchemy.exc import ArgumentError
+
         try:
             parsed = make_url(url)
         except ArgumentError:
@@ -101,7 +103,7 @@ class Source(BaseModel):
             return self
         if self.url is None and self.dsn is None:
             raise ValueError('a source needs a url (or kind = "embedded")')
-        oracle = self.url is None or make_url(self.url).get_backend_name() == "oracle"
+        oracle = self.url is None or self.url.startswith("oracle")
         for key in ("dsn", "thick", "client_lib_dir", "config_dir", "wallet_location"):
             if getattr(self, key) and not oracle:
                 raise ValueError(f"{key} is for Oracle, and the url names another database")
