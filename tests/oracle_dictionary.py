@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 
+import oracledb
 import psycopg
 from standin import Oracle
 
@@ -171,7 +172,8 @@ _CORRECTED = """
     SELECT k.owner, k.constraint_name, k.constraint_type, k.table_name, k.search_condition,
         k.search_condition::varchar(4000) AS search_condition_vc, k.r_owner, k.r_constraint_name,
         k.delete_rule, 'ENABLED'::varchar(8) AS status,
-        (CASE WHEN c.convalidated THEN '' ELSE 'NOT ' END || 'VALIDATED')::varchar(13) AS validated,
+        (CASE WHEN c.convalidated IS FALSE THEN 'NOT ' ELSE '' END || 'VALIDATED')::varchar(13)
+            AS validated,
         k.generated
     FROM sys.all_constraints k
     LEFT JOIN (
@@ -182,7 +184,8 @@ _CORRECTED = """
     ) c ON c.owner = k.owner AND c.name = k.constraint_name AND c.table_name = k.table_name;
     CREATE OR REPLACE VIEW public.all_users AS
     SELECT username, user_id, created, 'NO'::varchar(3) AS common,
-        CASE WHEN username = 'PUBLIC' THEN 'Y' ELSE 'N' END::varchar(1) AS oracle_maintained,
+        CASE WHEN username ~ '^(PUBLIC|SYSTEM|DBMS_|UTL_|PLV)' THEN 'Y' ELSE 'N' END::varchar(1)
+            AS oracle_maintained,
         'NO'::varchar(3) AS inherited, NULL::varchar(100) AS default_collation,
         'NO'::varchar(3) AS implicit, 'NO'::varchar(3) AS all_shard
     FROM sys.all_users;
@@ -215,6 +218,26 @@ def supply(oracle: Oracle) -> None:
             for name in COLUMNS:
                 under.execute(_view(name))
             under.execute(_CORRECTED)
+
+
+def gather(oracle: Oracle) -> None:
+    """Gather the statistics of the user's tables."""
+    if oracle.real:
+        with (
+            oracledb.connect(
+                user=oracle.username, password=oracle.password, dsn=oracle.dsn
+            ) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute("BEGIN DBMS_STATS.GATHER_SCHEMA_STATS(USER); END;")
+        return
+    with psycopg.connect(oracle.postgresql, autocommit=True) as under:
+        tables = under.execute(
+            "SELECT format('%%I.%%I', schemaname, tablename) FROM pg_tables WHERE schemaname = %s",
+            [oracle.username.lower()],
+        ).fetchall()
+        for (table,) in tables:
+            under.execute(f"ANALYZE {table}")
 
 
 def _view(name: str) -> str:

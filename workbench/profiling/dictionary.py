@@ -37,8 +37,8 @@ class PostgreSQL:
             UNION ALL
             SELECT f.root, c.oid FROM family f JOIN pg_inherits i ON i.inhparent = f.member
             JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition
-        ), locked(root) AS (
-            SELECT f.root FROM family f JOIN pg_class c ON c.oid = f.member
+        ), locked(root, member) AS (
+            SELECT DISTINCT f.root, f.member FROM family f JOIN pg_class c ON c.oid = f.member
             LEFT JOIN pg_index i ON i.indrelid = c.oid
             JOIN pg_locks l ON l.relation IN (c.oid, c.reltoastrelid, i.indexrelid)
             JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
@@ -56,7 +56,9 @@ class PostgreSQL:
         FROM family f JOIN pg_class c ON c.oid = f.root
         WHERE f.root = f.member AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
     """
-    LOCKED = "SELECT DISTINCT c.relname FROM locked k JOIN pg_class c ON c.oid = k.root"
+    LOCKED = """
+        SELECT c.relname FROM locked k JOIN pg_class c ON c.oid = k.root WHERE k.root = k.member
+    """
     PARTITIONS = """
         SELECT r.relname, m.relname FROM family f JOIN pg_class r ON r.oid = f.root
         JOIN pg_class m ON m.oid = f.member
