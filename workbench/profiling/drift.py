@@ -118,8 +118,8 @@ def _rows(old: Table, new: Table) -> Iterator[Change]:
     before, after = _number(old.rows), _number(new.rows)
     moved, estimates = _moved(before, after), sum(r.how != "exact" for r in (old.rows, new.rows))
     enough = abs(after - before) > FEW * estimates
-    if enough and moved >= ROWS + ESTIMATED * estimates:
-        shrunk, many = after < before, moved >= MANY_ROWS
+    if enough and _reaches(moved, ROWS + ESTIMATED * estimates):
+        shrunk, many = after < before, _reaches(moved, MANY_ROWS)
         severity = SEVERITIES[(not shrunk) + (not many)]
         said = f"From {before:,.0f} ({old.rows.how}) to {after:,.0f} rows ({new.rows.how})."
         kind = "rows-shrunk" if shrunk else "rows-grown"
@@ -174,8 +174,9 @@ def _shares(old: Side, new: Side) -> Iterator[Change]:
         if not all(figures) or not all(rows):
             continue
         was, now = (min(_number(f) / n, 1.0) for f, n in zip(figures, rows, strict=True))
-        if abs(now - was) >= SHARE + _error(figures, rows):
-            severity: Severity = "critical" if abs(now - was) >= LARGE_SHARE else "warning"
+        moved = abs(now - was)
+        if _reaches(moved, SHARE + _error(figures, rows)):
+            severity: Severity = "critical" if _reaches(moved, LARGE_SHARE) else "warning"
             said = f"From {was:.1%} ({figures[0].how}) to {now:.1%} ({figures[1].how}) {word}."
             at = new[0].name, new[1].name
             yield Change(severity, f"{what}-moved", said, *at, round(was, 6), round(now, 6))
@@ -192,7 +193,7 @@ def _distinct(old: Side, new: Side) -> Iterator[Change]:
         return
     was, now = map(_number, figures)
     values = [max(_number(table.rows) - _number(column.nulls), 1) for table, column in (old, new)]
-    if min(_moved(was, now), _moved(was / values[0], now / values[1])) >= DISTINCT:
+    if _reaches(min(_moved(was, now), _moved(was / values[0], now / values[1])), DISTINCT):
         said = f"From {was:,.0f} to {now:,.0f} distinct values (exact)."
         yield Change("warning", "distinct-moved", said, new[0].name, new[1].name, was, now)
 
@@ -238,8 +239,8 @@ def _distribution(old: Side, new: Side) -> Iterator[Change]:
             shift = max(shift, new_least - most, least - new_most)
     medians = [(column.quantiles or {})["0.5"] for _, column in (old, new)]
     values = [_number(table.rows) - _number(column.nulls) for table, column in (old, new)]
-    if shift >= SHIFT + _error(medians, values):
-        severity: Severity = "critical" if shift >= LARGE_SHIFT else "warning"
+    if _reaches(shift, SHIFT + _error(medians, values)):
+        severity: Severity = "critical" if _reaches(shift, LARGE_SHIFT) else "warning"
         was, now = (median.value for median in medians)
         said = f"At least {shift:.0%} of the values moved; the median went from {was} "
         said += f"({medians[0].how}) to {now} ({medians[1].how})."
@@ -269,6 +270,11 @@ def _error(figures: Sequence[Figure], rows: Sequence[float]) -> float:
         elif figure.how != "exact":
             inverse += 1 / max(min(count, STORED), 1)
     return CRITICAL * math.sqrt(inverse)
+
+
+def _reaches(moved: float, least: float) -> bool:
+    # A tenth of 1,000 rows is a tenth, whatever floats make of it.
+    return moved > least - 1e-9
 
 
 def _moved(was: float, now: float) -> float:
