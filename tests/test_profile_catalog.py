@@ -18,8 +18,9 @@ from psycopg import sql
 from sqlalchemy.dialects import oracle as ora
 from sqlalchemy.dialects import postgresql as pg
 from standin import Oracle
+from test_oracle_colors import drop_everything
 
-from workbench import embedded
+from workbench import demo, embedded
 from workbench.database import Database, connect
 from workbench.demo import marketpulse
 from workbench.demo.loading import load_into
@@ -28,7 +29,8 @@ from workbench.profiling import catalog, dictionary, model
 
 NOW = "2026-01-31T17:05:00"
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "master")
-SCHEMA, OTHER = f'profile "Catalog" %s :x ü {WORKER}', f"profile_catalog_other_{WORKER}"
+SCHEMA, OTHER = 'profile "Catalog" %s :x ü', "Other"
+COLORS = 100
 HTML = "<script>alert('x')</script> & \"more\""
 ROWS = [
     (n, f"text {n % 7}" if n % 5 else None, n % 3 == 0, None if n % 2 else n * 1.5)
@@ -73,34 +75,37 @@ CREATE FOREIGN TABLE far (x int) SERVER {wrapper};
 
 @pytest.fixture(scope="module")
 def admin() -> Iterator[psycopg.Connection]:
-    url = embedded.connection_url().set(drivername="postgresql")
-    where = url.render_as_string(hide_password=False)
-    names = {"schema": SCHEMA, "other": OTHER, "wrapper": f"far_{WORKER}"}
+    """A database of the module's own: in a shared one anybody may gather statistics."""
+    place = embedded.connection_url().set(drivername="postgresql")
+    name = f"catalog_{random.randrange(10**12)}"
+    names = {"schema": SCHEMA, "other": OTHER, "wrapper": "far"}
     known = {name: sql.Identifier(value) for name, value in names.items()}
     known["wide"] = sql.SQL(", ".join(f"c{n} int" for n in range(300)))
-    drop = "DROP SCHEMA IF EXISTS {schema}, {other} CASCADE"
-    drop_far = "DROP FOREIGN DATA WRAPPER IF EXISTS {wrapper} CASCADE"
-    with psycopg.connect(where, autocommit=True) as connection:
-        for statement in (drop, drop_far):
-            connection.execute(sql.SQL(statement).format(**known))
-        connection.execute(sql.SQL(MADE).format(html=sql.Literal(HTML), **known))
-        with connection.cursor().copy("COPY figures FROM STDIN") as copy:
-            for row in ROWS:
-                copy.write_row(row)
-        with pytest.raises(psycopg.errors.UniqueViolation):
-            connection.execute("CREATE UNIQUE INDEX CONCURRENTLY never ON twice (x)")
-        for table in ("figures", '"Par,ent"', "parted", "busy", "empty"):
-            connection.execute(f"ANALYZE {table}")
-        connection.execute("SELECT pg_stat_force_next_flush()")
-        yield connection
-        for statement in (drop, drop_far):
-            connection.execute(sql.SQL(statement).format(**known))
+    with psycopg.connect(place.render_as_string(), autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name} STRATEGY file_copy")
+        dsn = place.set(database=name).render_as_string()
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(sql.SQL(MADE).format(html=sql.Literal(HTML), **known))
+            with connection.cursor().copy("COPY figures FROM STDIN") as copy:
+                for row in ROWS:
+                    copy.write_row(row)
+            with pytest.raises(psycopg.errors.UniqueViolation):
+                connection.execute("CREATE UNIQUE INDEX CONCURRENTLY never ON twice (x)")
+            for table in ("figures", '"Par,ent"', "parted", "busy", "empty"):
+                connection.execute(f"ANALYZE {table}")
+            connection.execute("SELECT pg_stat_force_next_flush()")
+            yield connection
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="module")
-def db(admin: psycopg.Connection) -> Iterator[Database]:
-    with connect("demo") as opened:
-        yield opened
+def db(admin: psycopg.Connection, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    place = embedded.connection_url().set(database=admin.info.dbname).render_as_string()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("own"))
+        Path("workbench.toml").write_text(f'[sources.own]\nurl = "{place}"\n')
+        with connect("own") as opened:
+            yield opened
 
 
 @pytest.fixture(scope="module")
@@ -303,7 +308,7 @@ def test_the_number_of_statements_does_not_grow_with_tables(admin, db) -> None:
     few = statements(db, OTHER)
     with admin.transaction(force_rollback=False):
         for n in range(80):
-            admin.execute(f"CREATE TABLE {OTHER}.t{n} (id int PRIMARY KEY, x int UNIQUE)")
+            admin.execute(f'CREATE TABLE "{OTHER}".t{n} (id int PRIMARY KEY, x int UNIQUE)')
     many = statements(db, OTHER)
     assert len(many) == len(few) < 50
 
@@ -434,10 +439,12 @@ def oracle_db(
     oracle_dictionary.supply(oracle)
     name = f"cataloguer_{WORKER}"
     with sampled.owner(oracle, folder, name) as own, sampled.project(folder, own):
-        load_into("oracle", 300)
+        load_into("oracle", COLORS)
         oracle_dictionary.gather(own)
         with connect("oracle") as db:
             yield db, own
+            if own.real:
+                drop_everything(db)
 
 
 @pytest.mark.oracle
@@ -446,7 +453,7 @@ def test_oracle_tells_of_the_samples_what_a_count_of_their_rows_does(oracle_db) 
     schema = catalog.schema_name(db, None)
     assert schema == own.username.lower() == catalog.schema_name(db, own.username)
     found = {table.name: table for table in catalog.read_catalog(db, schema, None, NOW)[0]}
-    frames = marketpulse.generate(300)
+    frames = marketpulse.generate(COLORS)
     assert {*frames} <= {*found}
     for name, frame in frames.items():
         table = found[name]
@@ -510,7 +517,10 @@ def test_a_view_of_oracle_that_is_closed_costs_its_figures_only(oracle_db, monke
     missing = "SELECT segment_name, bytes FROM dba_no_such_view WHERE owner = :schema"
     monkeypatch.setattr(dictionary.Oracle, "SIZES", missing)
     [[dealers], _] = catalog.read_catalog(db, own.username.lower(), ["dealers"], NOW)
-    assert (dealers.size, dealers.rows.value) == (None, marketpulse.generate(300)["dealers"].height)
+    assert (dealers.size, dealers.rows.value) == (
+        None,
+        marketpulse.generate(COLORS)["dealers"].height,
+    )
 
 
 @pytest.mark.oracle
@@ -521,6 +531,20 @@ def test_the_number_of_statements_does_not_grow_on_oracle_either(oracle_db) -> N
         for n in range(20):
             connection.execute(sa.text(f"CREATE TABLE t{n} (id NUMBER(4) PRIMARY KEY)"))
     assert len(statements(db, own.username.lower())) == len(few) < 50
+
+
+def test_the_demo_has_fresh_statistics_as_soon_as_it_is_loaded(
+    lone,
+) -> None:
+    with connect("lone") as db:
+        frames = demo.SCHEMAS["marketpulse"].generate(COLORS)
+        with sa.create_engine(db.engine.url, poolclass=sa.NullPool).connect() as connection:
+            demo.load(connection, "marketpulse", COLORS)
+        found, _ = catalog.read_catalog(db, "marketpulse", None, NOW)
+    assert {table.name: table.rows.value for table in found} == {
+        table: frame.height for table, frame in frames.items()
+    }
+    assert {table.stale for table in found} == {False}
 
 
 def test_our_own_statements_for_oracle_select_no_long_column() -> None:

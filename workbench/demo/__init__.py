@@ -126,6 +126,11 @@ def load(connection: Connection, name: str, rows: int) -> dict[str, int]:
             _copy(connection, f"{name}.{table}", frame)
         comment = _COMMENT.format(fingerprint=fingerprint(), rows=rows)
         connection.execute(text(f"COMMENT ON SCHEMA {name} IS '{comment}'"))
+        connection.execute(text("SELECT pg_stat_force_next_flush()"))
+    # After the end: within the transaction, its rows would still count as changed since.
+    with connection.begin():
+        for table in frames:
+            connection.execute(text(f"ANALYZE {name}.{table}"))
     return {f"{name}.{table}": frame.height for table, frame in frames.items()}
 
 
@@ -134,7 +139,5 @@ def _copy(connection: Connection, table: str, frame: pl.DataFrame) -> None:
     statement = rf"COPY {table} ({columns}) FROM STDIN (FORMAT csv, NULL '\N')"
     driver = connection.connection.driver_connection
     assert driver is not None  # noqa: S101
-    with driver.cursor() as cursor:
-        with cursor.copy(statement) as copy:
-            copy.write(frame.write_csv(include_header=False, null_value=r"\N"))
-        cursor.execute(f"ANALYZE {table}")
+    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(frame.write_csv(include_header=False, null_value=r"\N"))
