@@ -227,7 +227,7 @@ def _fan_out(rows: _Rows, declared: set[tuple[str, ...]]) -> FanOut | None:
     hashes = things.select(pl.col(label).hash(n) for n, label in enumerate(things.columns))
     varying, more = near_copies(hashes) if hashes.width else ((), 0)
     columns = varying or tuple(surrogates)
-    if not more or not columns or is_coincidence(hashes, varying, more):
+    if not more or not columns:
         return None
     return FanOut(tuple(rows.columns[label].name for label in columns), rows.figure(more))
 
@@ -235,48 +235,41 @@ def _fan_out(rows: _Rows, declared: set[tuple[str, ...]]) -> FanOut | None:
 def near_copies(hashes: pl.DataFrame) -> tuple[tuple[str, ...], int]:
     """Find the up to three columns without which most rows are copies, and how many are.
 
-    Takes a hash of each value. The fewest columns are returned that give four in five of the
-    copies that any three give. In a frame of more than 12 columns they are looked for among those
-    in which near copies differ.
+    Takes a hash of each value. Rows may be alike and yet be things of their own. So at least twice
+    as many columns must be left; chance must not explain a tenth of the copies, were the columns
+    independent; and leaving out one more must not double them: else each of the others is needed
+    to tell things apart, as a customer and a day are among orders that differ in their amount.
+    The fewest columns are returned that give four in five of the most copies. In a frame of more
+    than 12 columns they are looked for among those in which near copies differ.
     """
     names = hashes.columns
-    ordered = sorted(names, key=lambda name: -hashes[name].n_unique())
+    groups = [_sum(names[n::6]) for n in range(6)]
     # Two rows that differ in three columns agree in at least three of six groups of columns.
-    groups = [_sum(ordered[n::6]) for n in range(6)]
     agree = [reduce(add, three) for three in combinations(groups, 3)]
     near = hashes.filter(pl.any_horizontal(each.is_duplicated() for each in agree))
     if len(names) > SEARCHED:
         counts = sum((_differences(near.sort(each)) for each in agree), Counter())
         often = [name for name, _ in counts.most_common(SEARCHED)]
         names = [name for name in names if name in often]
+    counted = {x: hashes[x].value_counts(name="rows")["rows"] for x in hashes.columns}
+    equal = {name: float(((rows / hashes.height) ** 2).sum()) for name, rows in counted.items()}
+    chance = hashes.height**2 / 2 * prod(equal.values())
     best: list[tuple[tuple[str, ...], int]] = []
-    for size in range(min(VARYING, hashes.width - 1) + 1):
-        tried = [(chosen, _copies(near, chosen)) for chosen in combinations(names, size)]
-        best.append(max(tried, key=lambda each: each[1], default=((), 0)))
-    most = max(more for _, more in best)
-    return next(each for each in best if each[1] * 5 >= most * 4)
-
-
-def is_coincidence(hashes: pl.DataFrame, varying: tuple[str, ...], more: int) -> bool:
-    """Tell whether rows may well be equal in all other columns and yet be things of their own.
-
-    So it is where few columns are left; where that many would be equal by chance, were the columns
-    independent; and where leaving out one more doubles them: then each of the others is needed to
-    tell things apart, as a customer and a day are among orders that differ in their amount.
-    """
-    height = hashes.height
-    fixed = [name for name in hashes.columns if name not in varying]
-    equal = (hashes[name].value_counts(name="rows")["rows"] / height for name in fixed)
-    chance = height**2 / 2 * prod(float((share**2).sum()) for share in equal)
-    if len(fixed) < 2 * len(varying) or chance * 10 > more:
-        return True
-    return any(_copies(hashes, (*varying, name)) > 2 * more for name in fixed)
+    for size in range(min(VARYING, hashes.width // 3) + 1):
+        tried = ((chosen, _copies(near, chosen)) for chosen in combinations(names, size))
+        likely = [x for x in tried if chance / prod(equal[n] for n in x[0]) * 10 <= x[1]]
+        chosen, more = max(likely, key=lambda each: each[1], default=((), 0))
+        others = (name for name in hashes.columns if name not in chosen)
+        if more and all(_copies(hashes, (*chosen, name)) <= 2 * more for name in others):
+            best.append((chosen, more))
+    most = max((more for _, more in best), default=0)
+    return next((each for each in best if each[1] * 5 >= most * 4), ((), 0))
 
 
 def _copies(hashes: pl.DataFrame, left_out: tuple[str, ...]) -> int:
     """Count the rows that are more than one of their group in all but some columns."""
-    kept = [name for name in hashes.columns if name not in left_out]
-    return hashes.height - (hashes.select(_sum(kept)).to_series().n_unique() if kept else 1)
+    total = hashes.select(_sum(hashes.columns) - _sum(left_out)).to_series()
+    return hashes.height - total.n_unique()
 
 
 def _sum(names: Sequence[str]) -> pl.Expr:
