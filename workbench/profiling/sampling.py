@@ -42,7 +42,7 @@ def scope(
     blocks as hold about `rows`. A sample of fewer than 30 blocks is not drawn from a table of up
     to `rows` rows: it is read whole. So are views, which have no blocks.
     """
-    columns = (sa.column(column.name) for column in table.columns)
+    columns: list[sa.ColumnClause[Any]] = [sa.column(column.name) for column in table.columns]
     whole = sa.table(table.name, *columns, schema=schema)
     known, size = estimated_rows(table), _number(table.size)
     if percent is None:
