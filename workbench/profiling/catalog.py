@@ -131,15 +131,15 @@ def _reflect(
 ) -> tuple[Parts, set[str]]:
     """Reflect all tables at once; those that somebody has locked are left out, and named."""
     locked: set[str] = set()
-    while True:
+    for last in (False, False, True):
         try:
             return _bulk(connection, schema, names), locked
         except exc.DBAPIError as error:
-            found = {name for (name,) in dictionary.ask(connection, "LOCKED", schema)} - locked
-            if names is None or dictionary.code(error) != dictionary.LOCKED or not found:
+            if last or dictionary.code(error) != dictionary.LOCKED:
                 raise
-        locked |= found
-        names = [name for name in names if name not in locked]
+        locked |= {name for (name,) in dictionary.ask(connection, "LOCKED", schema)}
+        names = [name for name in names or () if name not in locked]
+    raise AssertionError
 
 
 def _bulk(connection: sa.Connection, schema: str, names: Sequence[str] | None) -> Parts:
