@@ -298,7 +298,7 @@ TODAY = dt.datetime.now(dt.UTC).date()
 ORDERS = [
     {
         "order_id": n,
-        "customer": f"C{n % 40 + 1:03}" if n % 100 else "C999",
+        "customer_code": f"C{n % 40 + 1:03}" if n % 100 else "C999",
         "Booked on": TODAY + dt.timedelta(days=30 if n < 3 else -n),
         "select": f"{n}.50" if n != 7 else "n/a",
         "day": (dt.date(2024, 1, 1) + dt.timedelta(days=n)).strftime("%Y-%m-%d"),
@@ -314,7 +314,7 @@ ORDERS = [
 MADE = """
     CREATE TABLE customers (code text PRIMARY KEY, segment text);
     CREATE TABLE orders (
-        order_id int, customer text, "Booked on" date, "select" text, day text, amount int,
+        order_id int, customer_code text, "Booked on" date, "select" text, day text, amount int,
         ratio float8, currency text, remark text, note text, mail text);
     CREATE TABLE "odd ""%% :x" (a int, b text);
     INSERT INTO "odd ""%% :x" SELECT n %% 30, 'b' || n %% 30 FROM generate_series(1, 100) n;
@@ -381,7 +381,7 @@ def test_what_is_odd_about_real_tables_is_found(made: SchemaProfile) -> None:
     assert rows_of(declared) == sum(parent not in known for parent in parents)
     assert declared.severity == "critical"
     guessed = found_in(made, "orphan-rows", "orders")
-    assert rows_of(guessed) == count(lambda r: r["customer"] not in known)
+    assert rows_of(guessed) == count(lambda r: r["customer_code"] not in known)
     assert guessed.severity == "warning"
     assert "97.56 %" in found_in(made, "undeclared-foreign-key", "orders").evidence
 
@@ -395,7 +395,7 @@ def test_the_statements_of_next_steps_show_what_is_meant(made: SchemaProfile) ->
         shown = {at: db.read(statement).to_dicts() for at, statement in statements.items()}
     assert [row["order_id"] for row in shown["outliers", "orders"]] == [11]
     assert sorted(row["order_id"] for row in shown["future-dates", "orders"]) == [0, 1, 2]
-    assert shown["orphan-rows", "orders"] == [{"customer": "C999", "n": 4}]
+    assert shown["orphan-rows", "orders"] == [{"customer_code": "C999", "n": 4}]
     assert sum(row["n"] for row in shown["orphan-rows", "child"]) == rows_of(
         found_in(made, "orphan-rows", "child")
     )
