@@ -36,6 +36,7 @@ from workbench.profiling.model import (
 PLACE = "data/profile.json"
 VALUES = {"min", "max", "mean", "stddev"}  # which would give away what personal data is
 QUARTILES = ("0.25", "0.5", "0.75")
+FREQUENT = 0.05  # of the rows: rarer values are not typical
 BINS, BLOCKS = 8, "▁▂▃▅▇"
 BAR, EIGHTHS = 6, "▏▎▍▌▋▊▉█"
 BLUE = "#0072b2"  # of charts.PALETTE
@@ -106,11 +107,10 @@ def inventory(profile: SchemaProfile) -> Shown:
 def findings_table(profile: SchemaProfile) -> Shown:
     """List the findings, most serious first, each with its evidence and the next step."""
     rows = [
-        (f.severity, _words(f.kind), f.table, ", ".join(f.columns) or None, f.evidence, f.next_step)
+        (f.severity, _words(f.kind), _place(f) or None, f.evidence, f.next_step)
         for f in profile.findings
     ]
-    return _table("Findings", rows, "severity", "finding", "table", "columns", "evidence",
-                  "next step")  # fmt: skip
+    return _table("Findings", rows, "severity", "finding", "where", "evidence", "next step")
 
 
 def changes_table(changes: Sequence[Change]) -> Shown:
@@ -203,8 +203,8 @@ def _section(profile: SchemaProfile, table: Table, opened: bool) -> Markup:
     told = [_sentence(finding) for finding in profile.findings if finding.table == table.name]
     return Markup(
         "<details{}><summary><b>{}</b> – {}</summary>{}{}<table><caption>Columns of {}</caption>"
-        '<thead><tr><th>Column</th><th>Nulls</th><th class="gt_right">Distinct</th><th>Range</th>'
-        "<th>Typical</th><th>Shape</th></tr></thead><tbody>{}</tbody></table></details>"
+        '<thead><tr><th>Column</th><th>Nulls</th><th class="gt_right">Distinct</th><th>Shape</th>'
+        "<th>Range</th><th>Typical</th></tr></thead><tbody>{}</tbody></table></details>"
     ).format(
         Markup(" open") if opened else "", table.name, about,
         _paragraph(" ".join(_facts(profile, table))), _bullets(told), table.name,
@@ -272,7 +272,7 @@ def _range(column: Column) -> Markup:
     if low is None or high is None:
         return Markup("–")
     both = [str(end.value) if _is_id(column) else _value(end.value) for end in (low, high)]
-    between = Markup(" –<br>" if len("".join(both)) > 24 else " – ")
+    between = Markup(" –<br>") if len("".join(both)) > 22 else Markup(" – ")
     ends = between.join(dict.fromkeys(both))
     return Markup("{}{}{}").format(_about(low), ends, " characters" if text else "")
 
@@ -286,8 +286,8 @@ def _typical(table: Table, column: Column) -> str:
         return "".join(map(_about, found[:1])) + " · ".join(_value(f.value, 6) for f in found)
     if (share := _share(column.true, table)) is not None:
         return f"true {percent(share)}"
-    top = ((_short(value.value, 24), _share(value.rows, table)) for value in column.top[:3])
-    return ", ".join(f"{value} {percent(share)}" for value, share in top if share)
+    top = ((_short(value.value, 20), _share(value.rows, table) or 0) for value in column.top[:3])
+    return ", ".join(f"{value} {percent(share)}" for value, share in top if share >= FREQUENT)
 
 
 def histogram(column: Column) -> Markup:
@@ -374,9 +374,12 @@ def _words(kind: str) -> str:
     return kind.replace("-", " ")
 
 
+def _place(finding: Finding) -> str:
+    return ".".join(filter(None, (finding.table, ", ".join(finding.columns))))
+
+
 def _sentence(finding: Finding) -> Markup:
-    place = ".".join(filter(None, (finding.table, ", ".join(finding.columns))))
-    where = f" in {place}" if place else ""
+    where = f" in {place}" if (place := _place(finding)) else ""
     said = f"{finding.severity.capitalize()}, {_words(finding.kind)}{where}:"
     return Markup("<b>{}</b> {}").format(said, finding.evidence)
 
