@@ -370,7 +370,7 @@ def lone(admin: psycopg.Connection, project: Path) -> Iterator[tuple[str, psycop
 def test_the_only_schema_with_tables_is_meant(lone) -> None:
     _, own = lone
     with connect("lone") as db, connect("fixed") as fixed:
-        with pytest.raises(UsageError, match="no schema with tables"):
+        with pytest.raises(UsageError, match="no schemas with tables"):
             catalog.schema_name(db, None)
         own.execute("CREATE SCHEMA nothing; CREATE SCHEMA first CREATE VIEW x AS SELECT 1 AS n")
         assert catalog.schema_name(db, None) == "first"

@@ -19,6 +19,7 @@ from workbench.profiling.model import Figure
 if TYPE_CHECKING:
     from workbench.database import Database
 
+Catalog = tuple[tuple[model.Table, ...], tuple[model.InvalidObject, ...]]
 LOCKED = "Somebody holds a lock on it, so that its structure cannot be read."
 SYSTEM = ("pg_catalog",)  # left out by SQLAlchemy, and yet worth a look
 # In this order: Oracle's NUMBER is an Integer as well, and an Enum is a String.
@@ -64,28 +65,21 @@ def schema_name(db: Database, asked: str | None) -> str:
             return inspector.default_schema_name
         if len(owners) == 1:
             return owners[0]
-        if not owners:
-            raise UsageError(f"Source {db.name!r} shows this account no schema with tables.")
-        raise UsageError(
-            f"Source {db.name!r} has {len(owners)} schemas with tables: name one of them.",
-            f"Schemas there: {', '.join(owners)}.",
-        )
+        told = f"Source {db.name!r} shows this account {len(owners) or 'no'} schemas with tables"
+        hint = f"Name one of them: {', '.join(owners)}." if owners else None
+        raise UsageError(f"{told}.", hint)
 
     return db._attempt("The look at its schemas", choose)
 
 
-def read_catalog(
-    db: Database, schema: str, tables: Sequence[str] | None, as_of: str
-) -> tuple[tuple[model.Table, ...], tuple[model.InvalidObject, ...]]:
+def read_catalog(db: Database, schema: str, tables: Sequence[str] | None, as_of: str) -> Catalog:
     """Describe the tables and views of a schema, by name, and what is invalid in it.
 
     No table is read. Raises DataError for names of `tables` that are not there. A table that
     somebody has locked is listed with `problem`, without its structure.
     """
 
-    def read(
-        connection: sa.Connection,
-    ) -> tuple[tuple[model.Table, ...], tuple[model.InvalidObject, ...]]:
+    def read(connection: sa.Connection) -> Catalog:
         kinds = dict(dictionary.ask(connection, "TABLES", schema))
         if tables is not None:
             lacks = f"Schema {schema!r} of source {db.name!r} has no table"
@@ -124,11 +118,10 @@ PARTS: dict[str, Callable[..., dict[Any, Any]]] = {
     "comment": Inspector.get_multi_table_comment,
 }
 Parts = dict[str, dict[str, Any]]  # by part and table
+Names = Sequence[str] | None
 
 
-def _reflect(
-    connection: sa.Connection, schema: str, names: Sequence[str] | None
-) -> tuple[Parts, set[str]]:
+def _reflect(connection: sa.Connection, schema: str, names: Names) -> tuple[Parts, set[str]]:
     """Reflect all tables at once; those that somebody has locked are left out, and named."""
     locked: set[str] = set()
     for last in (False, False, True):
@@ -142,7 +135,7 @@ def _reflect(
     raise AssertionError
 
 
-def _bulk(connection: sa.Connection, schema: str, names: Sequence[str] | None) -> Parts:
+def _bulk(connection: sa.Connection, schema: str, names: Names) -> Parts:
     if names is not None and not names:
         return {part: {} for part in PARTS}  # to the Inspector, no names are all names
     with dictionary.patient(connection), warnings.catch_warnings():
@@ -150,13 +143,8 @@ def _bulk(connection: sa.Connection, schema: str, names: Sequence[str] | None) -
         warnings.filterwarnings("ignore", "Did not recognize type", exc.SAWarning)
         inspector = sa.inspect(connection)
         options: dict[str, Any] = {"kind": ObjectKind.ANY, "postgresql_ignore_search_path": True}
-        return {
-            part: {
-                table: found
-                for (_, table), found in reflect(inspector, schema, names, **options).items()
-            }
-            for part, reflect in PARTS.items()
-        }
+        found = {part: get(inspector, schema, names, **options) for part, get in PARTS.items()}
+    return {part: {name: one for (_, name), one in all_.items()} for part, all_ in found.items()}
 
 
 class _Facts:
@@ -179,6 +167,9 @@ class _Facts:
     def table(self, name: str, kind: Any, locked: bool) -> model.Table:
         part = {key: found.get(name) or () for key, found in self.parts.items()}
         rows, counted, analyzed, stale = self.statistics.get(name, (None,) * 4)
+        primary = dict(part["primary_key"])
+        checks = [model.Check(check["sqltext"], check["name"]) for check in part["checks"]]
+        columns = primary.get("constrained_columns")
         return model.Table(
             name=name,
             kind=kind,
@@ -186,31 +177,20 @@ class _Facts:
             rows=self._figure(rows, counted),
             size=self._figure(self.sizes.get(name)),
             columns=tuple(self._column(name, column) for column in part["columns"]),
-            primary_key=_key(dict(part["primary_key"])),
-            unique=tuple(
-                model.Key(tuple(key["column_names"]), key["name"]) for key in part["unique"]
-            ),
+            primary_key=model.Key(tuple(columns), primary["name"]) if columns else None,
+            unique=tuple(model.Key(tuple(k["column_names"]), k["name"]) for k in part["unique"]),
             foreign_keys=tuple(self._foreign_key(name, key) for key in part["foreign_keys"]),
-            # Oracle's come once for each of their columns.
-            checks=tuple(
-                dict.fromkeys(
-                    model.Check(check["sqltext"], check["name"]) for check in part["checks"]
-                )
-            ),
-            indexes=tuple(
-                model.Index(
-                    index["name"],
-                    tuple(index["column_names"]),
-                    bool(index["unique"]),
-                    self._figure(self.scans.get(index["name"])),
-                )
-                for index in part["indexes"]
-            ),
+            checks=tuple(dict.fromkeys(checks)),  # Oracle's come once for each of their columns
+            indexes=tuple(self._index(index) for index in part["indexes"]),
             partitions=tuple(self.partitions.get(name, ())),
             analyzed=_moment(analyzed),
             stale=None if stale is None else bool(stale),
             problem=LOCKED if locked else None,
         )
+
+    def _index(self, index: Mapping[str, Any]) -> model.Index:
+        name, columns = index["name"], tuple(index["column_names"])
+        return model.Index(name, columns, index["unique"], self._figure(self.scans.get(name)))
 
     def _column(self, table: str, column: Mapping[str, Any]) -> model.Column:
         name = column["name"]
@@ -244,13 +224,6 @@ class _Facts:
         return Figure(int(value), "dictionary", _moment(moment) or self.as_of)
 
 
-def _key(found: Mapping[str, Any]) -> model.Key | None:
-    columns = found.get("constrained_columns")
-    return model.Key(tuple(columns), found["name"]) if columns else None
-
-
 def _moment(moment: dt.datetime | None) -> str | None:
-    if moment is None:
-        return None
-    utc = moment.astimezone(dt.UTC).replace(tzinfo=None) if moment.tzinfo else moment
-    return utc.isoformat(timespec="seconds")
+    # PostgreSQL's are in the session's zone, UTC.
+    return moment.replace(tzinfo=None).isoformat(timespec="seconds") if moment else None

@@ -51,8 +51,8 @@ class PostgreSQL:
             AND n.nspname !~ '^pg_' AND has_schema_privilege(n.oid, 'USAGE') ORDER BY 1
     """
     TABLES = """
-        SELECT c.relname, CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
-            ELSE 'table' END
+        SELECT c.relname,
+            CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' ELSE 'table' END
         FROM family f JOIN pg_class c ON c.oid = f.root
         WHERE f.root = f.member AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
     """
@@ -84,12 +84,10 @@ class PostgreSQL:
         LEFT JOIN LATERAL (SELECT greatest(last_analyze, last_autoanalyze) AS analyzed,
             greatest(last_vacuum, last_autovacuum) AS vacuumed
             FROM pg_stat_all_tables WHERE relid = r.oid) t ON true
-        LEFT JOIN LATERAL (SELECT
-            max(option_value) FILTER (WHERE option_name = 'autovacuum_analyze_threshold')
-                AS threshold,
-            max(option_value) FILTER (WHERE option_name = 'autovacuum_analyze_scale_factor')
-                AS factor
-            FROM pg_options_to_table(m.reloptions)) o ON true
+        CROSS JOIN LATERAL (SELECT
+            max(option_value) FILTER (WHERE option_name LIKE '%analyze_threshold') AS threshold,
+            max(option_value) FILTER (WHERE option_name LIKE '%analyze_scale_factor') AS factor
+            FROM pg_options_to_table(m.reloptions)) o
         WHERE r.relkind IN ('r', 'p', 'm', 'f')
         GROUP BY r.oid, r.relname, r.reltuples, t.analyzed, t.vacuumed
     """
