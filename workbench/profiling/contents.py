@@ -14,7 +14,7 @@ from decimal import Decimal
 from functools import reduce
 from itertools import combinations
 from math import prod
-from operator import add
+from operator import add, sub
 from typing import Any
 
 import polars as pl
@@ -31,6 +31,7 @@ LONGEST = 1000  # characters; a column with longer texts holds prose, which noth
 TOP, CUT = 10, 80
 KEY_KINDS = ("integer", "decimal", "text", "date", "datetime")
 KEYS = 5
+CARD_LENGTH = 13  # digits of the shortest card numbers
 UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 PAIRED = 12  # columns whose pairs are tried as keys
 VARYING = 3  # columns in which rows that fan out may differ
@@ -184,7 +185,8 @@ def _column(
         return column
     counted = values.drop_nulls().rename("value").value_counts(name="rows")
     promised, personal = patterns.named_personal(column.name), []
-    if promised or column.kind in ("text", "integer"):
+    longest = int(counted["value"].str.len_bytes().max() or 0)  # type: ignore[arg-type]
+    if promised or column.kind == "text" or (column.kind == "integer" and longest >= CARD_LENGTH):
         personal = patterns.personal(column.name, counted)
     if promised or personal:
         # A mean, or a quantile, can be the only value there is.
@@ -254,22 +256,22 @@ def near_copies(hashes: pl.DataFrame) -> tuple[tuple[str, ...], int]:
     counted = {x: hashes[x].value_counts(name="rows")["rows"] for x in hashes.columns}
     equal = {name: float(((rows / hashes.height) ** 2).sum()) for name, rows in counted.items()}
     chance = hashes.height**2 / 2 * prod(equal.values())
+    total, some = (each.select(_sum(each.columns)).to_series() for each in (hashes, near))
     best: list[tuple[tuple[str, ...], int]] = []
     for size in range(min(VARYING, hashes.width // 3) + 1):
-        tried = ((chosen, _copies(near, chosen)) for chosen in combinations(names, size))
+        tried = ((chosen, _copies(near, some, chosen)) for chosen in combinations(names, size))
         likely = [x for x in tried if chance / prod(equal[n] for n in x[0]) * 10 <= x[1]]
         chosen, more = max(likely, key=lambda each: each[1], default=((), 0))
         others = (name for name in hashes.columns if name not in chosen)
-        if more and all(_copies(hashes, (*chosen, name)) <= 2 * more for name in others):
+        if more and all(_copies(hashes, total, (*chosen, name)) <= 2 * more for name in others):
             best.append((chosen, more))
     most = max((more for _, more in best), default=0)
     return next((each for each in best if each[1] * 5 >= most * 4), ((), 0))
 
 
-def _copies(hashes: pl.DataFrame, left_out: tuple[str, ...]) -> int:
+def _copies(hashes: pl.DataFrame, total: pl.Series, left_out: Sequence[str]) -> int:
     """Count the rows that are more than one of their group in all but some columns."""
-    total = hashes.select(_sum(hashes.columns) - _sum(left_out)).to_series()
-    return hashes.height - total.n_unique()
+    return hashes.height - reduce(sub, (hashes[name] for name in left_out), total).n_unique()
 
 
 def _sum(names: Sequence[str]) -> pl.Expr:

@@ -154,7 +154,8 @@ def personal(name: str, counted: pl.DataFrame) -> list[tuple[str, int]]:
     begin = PHONE if promised == "phone" else INTERNATIONAL
     phones = values.str.contains(PHONE) & values.str.contains(begin) & digits.is_between(7, 15)
     persons = values.str.contains(PERSON) & (promised == "name")
-    for kind, which in (("phone", phones & ~dates(values)), ("name", persons)):
+    phones = phones & ~dates(values) if phones.any() else phones
+    for kind, which in (("phone", phones), ("name", persons)):
         rows = _rows(filled, which)
         found[kind] = rows if rows * 2 >= filled["rows"].sum() else 0
     return [(kind, rows) for kind, rows in found.items() if rows]

@@ -58,7 +58,7 @@ def candidates(tables: Sequence[Table]) -> list[Candidate]:
             if column.name not in known and not (column.distinct and not column.distinct.value):
                 likely = sorted(_guesses(table, column, own, keys), key=_likeliest)
                 guessed += likely[:PER_COLUMN]
-    return [*filter(None, found), *sorted(guessed, key=_likeliest)][:MOST]
+    return [*filter(None, found), *sorted(_nearest(guessed, tables), key=_likeliest)][:MOST]
 
 
 def confirm(
@@ -112,6 +112,23 @@ def _named(table: Table, name: str) -> Column:
     return next(column for column in table.columns if column.name == name)
 
 
+def _nearest(guessed: Sequence[Candidate], tables: Sequence[Table]) -> Iterator[Candidate]:
+    """Leave out what leads to a table that itself leads where the same column leads as well."""
+    leads = {(each.table, each.columns, each.to_table, each.to_columns) for each in guessed}
+    leads |= {
+        (each.name, key.columns, key.to_table, key.to_columns)
+        for each in tables
+        for key in each.foreign_keys
+    }
+    ends: dict[Any, list[Any]] = {}
+    for *child, to_table, to_columns in leads:
+        ends.setdefault(tuple(child), []).append((to_table, to_columns))
+    for each in guessed:
+        further = ends.get((each.to_table, each.to_columns), ())
+        if not any((each.table, each.columns, *end) in leads for end in further):
+            yield each
+
+
 def _likeliest(candidate: Candidate) -> float:
     return -candidate.score
 
@@ -138,28 +155,37 @@ def _guesses(
 
 def _name_score(table: Table, column: Column, parent: Table, key: Column) -> float:
     """Say how much the names speak for a column of `table` being a key of `parent`: 0 to 1."""
-    name, target = words(column.name), words(key.name)
-    things = _singulars(words(parent.name))
-    plain = target in GENERIC
-    full = {f"{thing}_{target}" for thing in things} | {thing + target for thing in things}
+    name, stem = _stem(column.name)
+    target, things, full = _spellings(parent.name, key.name)
     if parent is table:
-        return 0.8 if name in {f"parent_{target}", *(f"parent_{f}" for f in full)} else 0
-    if name in full or (not plain and name == target):
-        return 1 if name in full or any(thing in target for thing in things) else 0.9
-    if any(name.endswith(f"_{f}") for f in full) or (not plain and name.endswith(f"_{target}")):
+        return 0.8 if name == f"parent_{target}" else 0
+    if name in full:
+        return 1
+    if target not in GENERIC and name == target:
+        return 1 if any(thing in target for thing in things) else 0.9
+    if name.endswith(full if target in GENERIC else (*full, f"_{target}")):
         return 0.8
-    stem = re.sub(f"_?({'|'.join(GENERIC)})$", "", name)
-    return 0.7 if plain and name not in GENERIC and stem in things else 0
+    return 0.7 if target in GENERIC and name not in GENERIC and stem in things else 0
 
 
 @cache
-def _singulars(name: str) -> set[str]:
-    """Return what one row of a table may be called: orders, t_order and dim_order are orders."""
-    bare = re.sub(r"^(t|tb|tbl|tab|dim|fact|fct|stg|v|vw)_|_(t|tb|tbl|tab|v|vw|dim)$", "", name)
-    names = {name, bare}
+def _stem(column: str) -> tuple[str, str]:
+    """Return a column's name in words, and without what says that it is a key."""
+    name = words(column)
+    return name, re.sub(f"_({'|'.join(GENERIC)})$", "", name)
+
+
+@cache
+def _spellings(table: str, key: str) -> tuple[str, set[str], tuple[str, ...]]:
+    """Return a key's name, what a row of its table may be called, and both in one.
+
+    A row of the tables orders, t_order and dim_order is an order.
+    """
+    name, target = words(table), words(key)
+    things = {name, re.sub(r"^(t|tb|tbl|dim|fact|stg)_|_(t|tb|tbl|dim)$", "", name)}
     for ending, single in (("ies", "y"), ("es", ""), ("s", "")):
-        names |= {each[: -len(ending)] + single for each in names if each.endswith(ending)}
-    return names - GENERIC - {""}
+        things |= {each[: -len(ending)] + single for each in things if each.endswith(ending)}
+    return target, things, tuple(f"{thing}{link}{target}" for thing in things for link in ("_", ""))
 
 
 def _class(column: Column) -> str:
