@@ -1,0 +1,116 @@
+"""The notebook of a schema profile, run as people run it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from bs4 import BeautifulSoup
+from commands import command
+from conftest import ROOT
+
+from notebooks import runs_in
+from workbench import connect, read_profile
+from workbench.running.parameters import read_parameters
+
+NOTEBOOK = ROOT / "notebooks" / "profile_schema.ipynb"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two runs, the second at depth 2 and compared with the first."""
+    folder = tmp_path_factory.mktemp("reports")
+    for words in (["compare_to", "latest"], ["depth", "2", "-p", "compare_to", "latest"]):
+        done = command("run", str(NOTEBOOK), "--output", str(folder), "-p", *words)
+        assert done.returncode == 0, done.stderr
+    return runs_in(folder / "profile_schema")
+
+
+def report(run: Path) -> BeautifulSoup:
+    return BeautifulSoup((run / "report.html").read_text("utf-8"), "html.parser")
+
+
+def test_the_report_tells_what_the_database_holds(runs: list[Path]) -> None:
+    names = ["colors", "coverage", "dealers", "securities"]
+    with connect("demo") as db:
+        rows = {
+            name: db.read(f"SELECT count(*) AS n FROM marketpulse.{name}")["n"][0] for name in names
+        }
+    run = json.loads((runs[0] / "run.json").read_text())
+    figures = {figure["name"]: figure["value"] for figure in run["figures"]}
+    assert (figures["tables"], figures["rows"]) == (4, sum(rows.values()))
+    page = report(runs[0])
+    [tables] = [t for t in page.find_all("table") if t.caption and t.caption.get_text() == "Tables"]
+    cells = [[td.get_text() for td in row.find_all("td")] for row in tables.select("tbody tr")]
+    assert {row[0]: row[2] for row in cells} == {name: f"{n:,}" for name, n in rows.items()}
+    sections = [summary.b.get_text() for summary in page.select("main summary:has(b)")]
+    assert sorted(sections) == names
+    [image] = page.select("figure img")
+    assert "colors refers to dealers" in image["alt"]
+    assert (runs[0] / "report.html").stat().st_size < 100_000
+
+
+def test_the_files_beside_the_report_hold_the_profile(runs: list[Path]) -> None:
+    profile = read_profile(runs[0] / "data" / "profile.json")
+    assert profile.depth == 1
+    listed = pl.read_csv(runs[0] / "data" / "columns.csv")
+    expected = [(table.name, column.name) for table in profile.tables for column in table.columns]
+    assert listed.select("table", "column").rows() == expected
+    links = {a["href"] for a in report(runs[0]).select("main a")}
+    assert {"data/profile.json", "data/columns.csv"} <= links
+
+
+def test_the_next_run_is_compared_with_the_last(runs: list[Path]) -> None:
+    first, second = (report(run).get_text(" ", strip=True) for run in runs)
+    assert "Not compared: no earlier run has left a profile." in first
+    assert "no earlier run" not in second
+    assert "depth" in second.split("What has changed")[-1]
+    assert read_profile(runs[1] / "data" / "profile.json").depth == 2
+
+
+def test_a_schema_that_is_not_there_is_told_in_a_sentence(tmp_path: Path) -> None:
+    done = command("run", str(NOTEBOOK), "--output", str(tmp_path), "-p", "schema", "nowhere")
+    assert done.returncode == 1
+    [run] = runs_in(tmp_path / "profile_schema")
+    message = report(run).select_one(".banner .message").get_text()
+    assert "nowhere" in message
+    assert len(message) < 200
+    assert "Traceback" not in message
+
+
+@pytest.mark.parametrize(("name", "value"), [("depth", "3"), ("sample_percent", "much")])
+def test_a_wrong_parameter_is_refused_before_anything_starts(name: str, value: str) -> None:
+    done = command("run", str(NOTEBOOK), "-p", name, value)
+    assert done.returncode == 2
+    assert f"Parameter {name} expects" in done.stderr
+
+
+def test_each_parameter_says_what_it_is_for() -> None:
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    parameters = {parameter.name: parameter for parameter in read_parameters(cells)}
+    assert list(parameters) == [
+        "source", "schema", "tables", "depth", "sample_percent", "compare_to"
+    ]  # fmt: skip
+    assert all(parameter.comment for parameter in parameters.values())
+
+
+def test_a_schema_that_nobody_here_designed_is_told_whole_and_short(tmp_path: Path) -> None:
+    done = command(
+        "run", str(NOTEBOOK), "--output", str(tmp_path), "-p", "schema", "pg_catalog",
+        "-f", str(ROOT / "params" / "ci.yaml"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    [run] = runs_in(tmp_path / "profile_schema")
+    with connect("demo") as db:
+        names = db.read(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace "
+            "AND relkind IN ('r', 'p')"
+        )["relname"].to_list()
+    profile = read_profile(run / "data" / "profile.json")
+    assert {table.name for table in profile.tables if table.kind == "table"} == set(names)
+    page = report(run)
+    assert len(page.select("main summary:has(b)")) == 30
+    assert f"{len(profile.tables) - 30} more tables" in page.get_text()
+    assert (run / "report.html").stat().st_size < 400_000
