@@ -22,6 +22,7 @@ from conftest import ROOT
 
 import workbench
 from workbench import run_colors
+from workbench.profiling import findings
 from workbench.running.plans import read_plan
 from workbench.settings import Pool, Settings, Source
 
@@ -32,7 +33,13 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
-COMMANDS = [line for block in blocks(README, "sh") for line in block.splitlines()]
+PROFILE = (ROOT / "docs" / "profile.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line
+    for text in (README, PROFILE)
+    for block in blocks(text, "sh")
+    for line in block.splitlines()
+]
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +63,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_command_of_the_readme_works(
     checkout: Path, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if command.startswith(".venv/bin/workbench run "):
+    words = shlex.split(command.removeprefix(".venv/bin/"))
+    if words[:2] in (["workbench", "run"], ["workbench", "profile"]):
         # `make demo` is the installed one; with other words, kernels are warm in this process.
         monkeypatch.chdir(checkout)
-        done = here(*shlex.split(command)[1:])
+        done = here(*words[1:])
         assert done.returncode == 0, done.stderr
         return
     if command == "make test":
@@ -91,6 +99,27 @@ def test_the_python_of_the_documentation_works(
         (tmp_path / "readme.py").write_text(code)
         runpy.run_path(str(tmp_path / "readme.py"))
     assert "parents" in capsys.readouterr().out
+
+
+def test_the_python_of_the_page_on_profiles_works(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(checkout)
+    (checkout / "reports").mkdir(exist_ok=True)
+    [writing] = (line for line in COMMANDS if "reports/monday.json --overwrite" in line)
+    assert here(*shlex.split(writing)[1:]).returncode == 0
+    for code in blocks(PROFILE, "python"):
+        (tmp_path / "page.py").write_text(code)
+        runpy.run_path(str(tmp_path / "page.py"))
+    told = capsys.readouterr().out
+    assert "20000 exact" in told
+    assert "info other-depth" in told
+
+
+def test_the_rules_of_a_profile_are_all_told() -> None:
+    for kind in [rule.kind for rule in findings.RULES]:
+        assert f"`{kind}`" in PROFILE, kind
 
 
 @pytest.mark.parametrize(
