@@ -34,6 +34,7 @@ KEYS = 5
 CARD_LENGTH = 13  # digits of the shortest card numbers
 UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 PAIRED = 12  # columns whose pairs are tried as keys
+FEW = 20  # rows; among fewer, two that are alike say nothing
 VARYING = 3  # columns in which rows that fan out may differ
 SEARCHED = 12  # columns among which those are looked for
 
@@ -214,6 +215,8 @@ def _is_repetitive(counted: pl.DataFrame) -> bool:
 def _fan_out(rows: _Rows, declared: set[tuple[str, ...]]) -> FanOut | None:
     """Find rows that are equal in all but a few columns, surrogate keys not counted."""
     frame = rows.frame
+    if frame.height < FEW:
+        return None
     unique = [x for x in rows.columns if frame[x].drop_nulls().n_unique() == frame.height]
     surrogates = [
         label
