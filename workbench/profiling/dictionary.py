@@ -14,6 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import exc
 
+from workbench.connections import said
+
 log = logging.getLogger(__name__)
 LOCKED = "55P03"
 LOCK_WAIT = 2000  # milliseconds
@@ -234,7 +236,7 @@ def ask(connection: sa.Connection, question: str, schema: str = "", names: int =
     except exc.DBAPIError as error:
         if code(error) not in UNSEEN:
             raise
-        log.info("%s of the dictionary are closed to this account: %s", question, error.orig)
+        log.info("%s of the dictionary are closed to this account: %s", question, said(error))
         return []
 
 
