@@ -52,6 +52,7 @@ def summary(profile: SchemaProfile) -> Shown:
     tables = profile.tables
     rows = [table.rows for table in tables if table.rows]
     about = "" if all(figure.how == "exact" for figure in rows) else "about "
+    views = sum(table.kind == "view" for table in tables)
     columns = sum(len(table.columns) for table in tables)
     size = _size(tables)
     declared = sum(len(table.foreign_keys) for table in tables)
@@ -61,7 +62,8 @@ def summary(profile: SchemaProfile) -> Shown:
     told = [f"{counts[severity]:,} {severity}" for severity in SEVERITIES if counts[severity]]
     facts = (
         f"Schema {profile.schema} of {profile.source} ({profile.server}) has "
-        f"{_count(len(tables), 'table')} with {_count(columns, 'column')} and "
+        f"{_count(len(tables) - views, 'table')}{f' and {views:,} views' if views else ''} with "
+        f"{_count(columns, 'column')} and "
         f"{about}{_count(sum(map(_rows, tables)), 'row')}{f', {size} on disk' if size else ''}. "
         f"{_measured(profile)} Foreign keys: {declared:,} declared{found_too}. "
         f"Findings: {', '.join(told) or 'none'}."
@@ -98,7 +100,7 @@ def inventory(profile: SchemaProfile) -> Shown:
             ", ".join(dict.fromkeys(key.to_table for key in table.foreign_keys)) or None,
             ", ".join(_referring(profile, table)) or None, found[table.name],
         )
-        for table in profile.tables
+        for table in sorted(profile.tables, key=lambda table: table.kind == "view")
     ]  # fmt: skip
     return _table("Tables", rows, "table", "kind", "rows", "measured", "size", "columns", "key",
                   "refers to", "referred to by", "findings")  # fmt: skip

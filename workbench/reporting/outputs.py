@@ -162,8 +162,14 @@ def _image(mime: str, content: str, output: Output) -> Markup:
         return Markup()
     # Known sizes keep the text from jumping while the page is laid out.
     size = Markup(' width="{}" height="{}"').format(*sizes) if all(sizes) else ""
-    image = Markup('<figure><img src="data:{};base64,{}" alt="{}"{}></figure>')
-    return image.format(mime, content, _alt(stated, output["data"]), size)
+    # When printed, what is longer than a page goes on on the next one, not too small to read.
+    tall = Markup(' class="tall"') if mime == "image/svg+xml" and _is_tall(*sizes) else ""
+    image = Markup('<figure{}><img src="data:{};base64,{}" alt="{}"{}></figure>')
+    return image.format(tall, mime, content, _alt(stated, output["data"]), size)
+
+
+def _is_tall(width: str | None, height: str | None) -> bool:
+    return bool(width and height) and int(height or 0) > 1.3 * int(width or 0)
 
 
 def _is_image(mime: str, content: str) -> bool:
