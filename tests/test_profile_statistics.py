@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
+from standin import Oracle
 
 import workbench
 from workbench import embedded
@@ -112,15 +114,18 @@ def figures(
 
 
 def values(column: Column) -> dict[str, Any]:
-    """Give a column's figures by name, after looking at what they say of themselves."""
-    found = {}
+    """Give a column's figures by name, decimals as numbers; each says how it was obtained."""
+    found: dict[str, Any] = {}
+    ranked = Decimal if column.kind == "decimal" else lambda value: value
     for name in Column.__slots__:
         value = getattr(column, name)
         if isinstance(value, Figure):
             assert (value.how, value.as_of) == ("exact", AS_OF)
-            found[name] = value.value
+            found[name] = ranked(value.value) if name in ("min", "max") else value.value
     if column.quantiles:
-        found["quantiles"] = {name: figure.value for name, figure in column.quantiles.items()}
+        found["quantiles"] = {
+            name: ranked(figure.value) for name, figure in column.quantiles.items()
+        }
     return found
 
 
@@ -210,7 +215,7 @@ def tables(draw: st.DrawFn) -> tuple[dict[str, str], list[list[Any]]]:
 
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @given(tables())
-@settings(max_examples=12, deadline=None, phases=[Phase.generate])
+@settings(max_examples=8, deadline=None, phases=[Phase.generate])
 def test_every_exact_figure_is_the_naive_one(
     engine: sa.Engine, made: tuple[dict[str, str], list[list[Any]]]
 ) -> None:
@@ -221,11 +226,191 @@ def test_every_exact_figure_is_the_naive_one(
     assert table.rows == Figure(len(rows), "exact", AS_OF)
     for place, column in enumerate(table.columns):
         found = values(column)
-        if column.kind == "decimal":
-            for name in {"min", "max"} & found.keys():
-                found[name] = Decimal(found[name])
-            if "quantiles" in found:
-                found["quantiles"] = {k: Decimal(v) for k, v in found["quantiles"].items()}
         wanted = naive(column.type, [row[place] for row in rows])
-        differs = {k: (found.get(k), wanted.get(k)) for k in {*found, *wanted} if found.get(k) != wanted.get(k)}
+        differs = {
+            k: (found.get(k), wanted.get(k))
+            for k in {*found, *wanted}
+            if found.get(k) != wanted.get(k)
+        }
         assert not differs, column.type
+
+
+def statements(engine: sa.Engine) -> list[str]:
+    """List what is executed from now on."""
+    found: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *given: found.append(given[2]))
+    return found
+
+
+@pytest.mark.parametrize("width", [1, 300, 1001])
+def test_one_statement_measures_a_table_however_wide(engine: sa.Engine, width: int) -> None:
+    with engine.connect() as connection:
+        row = [n % 100 for n in range(width)]
+        types = {f"c{n}": "smallint" for n in range(width)}
+        table = written(connection, types, [row, [1] * width])
+        where = schema(connection.engine)
+        part = scope(table, where, connection.dialect, None, 1000)
+        executed = statements(engine)
+        found = measure(connection, where, table, part, AS_OF)
+        assert len(executed) == 1
+    assert [values(column)["max"] for column in found.columns] == [max(n, 1) for n in row]
+
+
+def test_moments_that_python_has_no_object_for_are_told_as_text(engine: sa.Engine) -> None:
+    types = {"at": "timestamp with time zone", "day": "date"}
+    with engine.connect() as connection:
+        table = written(connection, types, [
+            ("0044-03-15 10:00:00+00 BC", "0044-03-15 BC"), ("infinity", "12026-01-31"),
+            ("-infinity", None),
+        ])  # fmt: skip
+        at, day = map(values, figures(connection, table)[0].columns)
+    assert (at["min"], at["max"], at["future"]) == ("-infinity", "infinity", 1)
+    assert at["quantiles"]["0.5"] == "0044-03-15T10:00:00 BC"
+    assert (day["min"], day["max"], day["future"]) == ("0044-03-15 BC", "12026-01-31", 1)
+
+
+def test_a_table_without_columns_or_of_the_catalogs_own_types_is_measured(
+    engine: sa.Engine,
+) -> None:
+    with engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE bare (); INSERT INTO bare DEFAULT VALUES")
+        assert figures(connection, Table("bare"))[0].rows == Figure(1, "exact", AS_OF)
+        columns = (Column("oid", "oid", "integer"), Column("relname", "name", "text"))
+        table = Table("pg_class", columns=columns)
+        part = scope(table, "pg_catalog", connection.dialect, 100, 1)
+        found = measure(connection, "pg_catalog", table, part, AS_OF)
+        oids = connection.exec_driver_sql("SELECT oid::int8 FROM pg_class").scalars().all()
+    assert found.problem is None
+    assert values(found.columns[0])["max"] == max(oids)
+
+
+def known(table: Table, rows: int, size: int | None = None, stale: bool = False) -> Table:
+    bytes_ = None if size is None else Figure(size, "dictionary", AS_OF)
+    told = Figure(rows, "dictionary", AS_OF)
+    return replace(table, rows=told, size=bytes_, stale=stale)
+
+
+def test_what_is_sampled_follows_from_the_rows_the_size_and_the_percentage() -> None:
+    dialect = sa.create_engine("postgresql+psycopg://").dialect
+    table = Table("t", columns=(Column("a", "text", "text"),))
+
+    def how(table: Table, percent: float | None = None, rows: int = 200_000) -> str:
+        return scope(table, "s", dialect, percent, rows).how
+
+    assert how(table) == "exact"
+    assert how(known(table, 200_000)) == "exact"
+    assert how(known(table, 4_000_000)) == "sampled 5 %"
+    assert how(known(table, 6_100_000_000)) == "sampled 0.0033 %"
+    assert how(known(table, 4_000_000), 100) == "exact"
+    assert how(known(table, 4_000_000), 12.5) == "sampled 12.5 %"
+    assert how(known(table, 1000, 80_000), 10) == "exact"  # ten blocks
+    assert how(known(table, 10, 4_000_000_000, stale=True)) == "sampled 0.5 %"
+    assert how(replace(table, size=Figure(4_000_000_000, "dictionary", AS_OF))) == "sampled 0.5 %"
+    assert how(replace(known(table, 4_000_000), kind="view"), 5) == "exact"
+
+
+def test_a_sample_is_what_it_says_and_its_estimates_are_near_the_truth(engine: sa.Engine) -> None:
+    columns = tuple(Column(name, "integer", "integer") for name in ("unique", "few", "half"))
+    columns += (Column("flag", "boolean", "boolean"), Column("word", "text", "text"))
+    made = """
+        CREATE TABLE "big" AS SELECT g AS "unique", (g * 7919) % 50 AS few,
+            CASE WHEN g % 2 = 0 THEN g END AS half, g % 4 = 0 AS flag, '' AS word
+        FROM generate_series(1, 60000) g
+    """
+    with engine.connect() as connection:
+        connection.exec_driver_sql(made.replace("%", "%%"))
+        table = known(Table("big", columns=columns), 60_000)
+        where = schema(connection.engine)
+        part = scope(table, where, connection.dialect, None, 12_000)
+        executed = statements(engine)
+        found = measure(connection, where, table, part, AS_OF)
+        assert len(executed) == 1
+        drawn = 'FROM "big" TABLESAMPLE SYSTEM (20) REPEATABLE (1)'
+        [(rows, nulls)] = connection.exec_driver_sql(
+            f'SELECT count(*), count(*) - count(half) {drawn}'
+        )  # fmt: skip
+    assert part.how == "sampled 20 %"
+    assert found.rows == Figure(rows * 5, "sampled 20 %", AS_OF)
+    unique, few, half, flag, word = found.columns
+    assert half.nulls == Figure(nulls * 5, "sampled 20 %", AS_OF)
+    assert found.rows.value == pytest.approx(60_000, rel=0.3)
+    assert unique.distinct.value == found.rows.value
+    assert few.distinct.value == 50
+    assert half.distinct.value == pytest.approx(found.rows.value / 2, rel=0.1)
+    assert flag.true.value == pytest.approx(found.rows.value / 4, rel=0.1)
+    assert (flag.distinct.value, word.distinct.value) == (2, 1)
+    assert word.blank.value == found.rows.value
+    assert unique.mean.value == pytest.approx(30_000, rel=0.2)
+
+
+def test_a_sample_that_is_empty_is_not_told_as_no_rows(engine: sa.Engine) -> None:
+    with engine.connect() as connection:
+        table = known(written(connection, {"a": "bigint"}, [[1]]), 10**9)
+        found, part = figures(connection, table, 0.001)
+    assert part.how == "sampled 0.001 %"
+    assert found.rows == table.rows
+    assert found.problem
+    assert "sample of 0.001 %" in found.problem
+
+
+@pytest.mark.oracle
+def test_oracle_computes_the_same(oracle: Oracle, oracle_source: Callable[..., str]) -> None:
+    rows = [
+        (1, Decimal("12.50"), "a", dt.datetime(2026, 1, 30, 1, 2, 3), 0.5),
+        (2, Decimal("-3.25"), "  ", dt.datetime(2026, 2, 1), 1e100),
+        (None, None, None, None, None),
+        (9007199254740993, Decimal("12.50"), "é", dt.datetime(1999, 1, 1), -0.25),
+    ]
+    with workbench.connect(oracle_source("read_only = false")) as db:
+        name = "profile_figures"
+        kinds = ("NUMBER(18)", "NUMBER(20,2)", "VARCHAR2(20)", "DATE", "BINARY_DOUBLE")
+        types = dict(zip("nmwdf", kinds, strict=True))
+        listed = ", ".join(f"{column} {kind}" for column, kind in types.items())
+        with db.engine.begin() as connection:
+            connection.exec_driver_sql(f"CREATE TABLE {name} ({listed})")
+        try:
+            db.execute_many(f"INSERT INTO {name} VALUES (:n, :m, :w, :d, :f)",
+                            [dict(zip("nmwdf", row, strict=True)) for row in rows])  # fmt: skip
+            given: list[Kind] = ["integer", "decimal", "text", "datetime", "float"]
+            columns = (Column(n, t, k) for (n, t), k in zip(types.items(), given, strict=True))
+            table = Table(name, columns=tuple(columns))
+            with db.engine.connect() as connection:
+                where = oracle.username.lower()
+                part = scope(table, where, connection.dialect, None, 1000)
+                found = measure(connection, where, table, part, AS_OF)
+        finally:
+            with db.engine.begin() as connection:
+                connection.exec_driver_sql(f"DROP TABLE {name}")
+    assert found.problem is None
+    as_type = ["bigint", "numeric(30,4)", "text", "timestamp without time zone", "double precision"]
+    for place, column in enumerate(found.columns):
+        wanted = naive(as_type[place], [row[place] for row in rows])
+        for unknown in {"nan", "infinite"} - values(column).keys():
+            wanted.pop(unknown, None)
+        assert values(column) == wanted
+
+
+@pytest.mark.oracle
+def test_oracle_is_asked_in_as_many_statements_as_its_limit_of_columns_takes(
+    oracle: Oracle, oracle_source: Callable[..., str]
+) -> None:
+    names = [f"c{n}" for n in range(70)]
+    with workbench.connect(oracle_source("read_only = false")) as db:
+        try:
+            with db.engine.begin() as connection:
+                listed = ", ".join(f"{name} NUMBER(9)" for name in names)
+                connection.exec_driver_sql(f"CREATE TABLE profile_wide ({listed})")
+                numbers = ", ".join(map(str, range(70)))
+                connection.exec_driver_sql(f"INSERT INTO profile_wide VALUES ({numbers})")
+            columns = tuple(Column(name, "NUMBER(9)", "integer") for name in names)
+            table = Table("profile_wide", columns=columns)
+            executed = statements(db.engine)
+            with db.engine.connect() as connection:
+                where = oracle.username.lower()
+                part = scope(table, where, connection.dialect, None, 1000)
+                found = measure(connection, where, table, part, AS_OF)
+            assert len([text for text in executed if text.startswith("SELECT")]) == 2
+        finally:
+            with db.engine.begin() as connection:
+                connection.exec_driver_sql("DROP TABLE profile_wide")
+    assert [column.max.value for column in found.columns] == [*range(70)]

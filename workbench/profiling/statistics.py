@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from itertools import zip_longest
@@ -24,14 +24,17 @@ from sqlalchemy.dialects.postgresql import ARRAY, array
 
 from workbench.connections import why
 from workbench.dialects import BLANKS
+from workbench.profiling import dictionary
 from workbench.profiling.model import QUANTILES, Column, Figure, Kind, Table, Value
 from workbench.profiling.sampling import Scope
 
 Expression = sa.ColumnElement[Any]
 CUT = 200  # characters of the smallest and the largest text
+STOPPED = ("57014", "ORA-01013", "DPY-4024")  # cancelled, or past a limit of the session
 RANKS = ("min", *map(str, QUANTILES), "max")
 NUMBERS: tuple[Kind, ...] = ("integer", "decimal", "float")
 DAYS: tuple[Kind, ...] = ("date", "datetime")
+Parts = Mapping[str, Expression]
 count = sa.func.count
 literal = sa.literal_column
 
@@ -48,7 +51,7 @@ def measure(
     try:
         return replace(table, **_read(connection, table, scope, as_of, _parts))
     except exc.DBAPIError as error:
-        if error.connection_invalidated:
+        if error.connection_invalidated or dictionary.code(error) in STOPPED:
             raise
         problem = f"Only rows and nulls could be counted: {why(error)}."
     connection.rollback()
@@ -62,28 +65,38 @@ def _read(
     """Return the fields of a table that were measured."""
     dialect = DIALECTS[connection.dialect.name]()
     source, values = _source(table.columns, scope, dialect)
-    wanted = [
+    wanted: list[Parts] = [
         {"count": count(value), **parts(column, value, dialect, source if scope.percent else None)}
         for column, value in zip(table.columns, values, strict=True)
     ]
-    moment = {"as_of": as_of, "blanks": BLANKS}
-    rows, columns, start = 0, list[Column](), 0
-    for size in dialect.sizes(wanted):
-        chosen = wanted[start : start + size]
-        asked = [expression for each in chosen for expression in dialect.packed(each)]
-        statement = sa.select(count(literal("*")), *asked).select_from(source)
-        statement = dialect.tuned(statement, chosen)
-        rows, *answers = connection.execute(statement, moment).one()
-        for column, told in zip(
-            table.columns[start:], dialect.unpacked(chosen, answers), strict=False
-        ):
-            columns.append(_filled(column, told, rows, scope, as_of, dialect))
-        start += size
+    rows, told = 0, list[dict[str, Any]]()
+    for part in _portions(wanted, dialect):
+        asked = [expression for each in part for expression in dialect.packed(each)]
+        statement: Any = sa.select(count(literal("*")), *asked).select_from(source)
+        binds = {"as_of": as_of, "blanks": BLANKS}
+        left = iter(connection.execute(dialect.tuned(statement, part), binds).one())
+        rows = next(left)
+        told += [dialect.unpacked(each, left) for each in part]
     if not rows and scope.percent:
         said = f"No rows were in the sample of {scope.percent:g} %: it has none, or very few."
         return {"problem": said}
     total = Figure(round(rows * scope.factor), scope.how, as_of)
+    columns = (
+        _filled(column, each, rows, scope, as_of, dialect)
+        for column, each in zip(table.columns, told, strict=True)
+    )
     return {"rows": total, "columns": tuple(columns)}
+
+
+def _portions(wanted: Sequence[Parts], dialect: Dialect) -> list[list[Parts]]:
+    """Divide columns among as few statements as the dialect's limit allows."""
+    found, used = [list[Parts]()], 0
+    for parts in wanted:
+        used += (width := len(dialect.packed(parts)))
+        if used > dialect.limit:
+            found, used = [*found, []], width
+        found[-1].append(parts)
+    return found
 
 
 def _source(
@@ -93,7 +106,7 @@ def _source(
     values = [dialect.value(column, scope.clause.c[column.name]) for column in columns]
     if scope.percent is None:
         return scope.clause, values
-    named = [value.label(f"v{place}") for place, value in enumerate(values)]
+    named: list[Any] = [value.label(f"v{place}") for place, value in enumerate(values)]
     drawn = sa.select(*named or [sa.null()]).select_from(scope.clause).cte("drawn")
     return drawn, [drawn.c[f"v{place}"] for place in range(len(values))]
 
@@ -111,20 +124,21 @@ def _parts(
     if kind in NUMBERS:
         # Beyond, the sum of squares overflows: an error that would cost the table.
         small = finite
-        if limit := dialect.limits.get(kind):
-            small = sa.case((sa.func.abs(value) < dialect.number(kind, limit), value))
-        found["mean"] = dialect.told(kind, sa.func.avg(small))
-        found["stddev"] = dialect.told(kind, sa.func.stddev_samp(small))
+        if kind in dialect.largest:
+            small = sa.case((sa.func.abs(value) < dialect.largest[kind][1], value))
+        found |= {"mean": sa.func.avg(small), "stddev": sa.func.stddev_samp(small)}
     if kind == "text":
         length = sa.func.length(value)
         found["min"] = sa.func.substr(sa.func.min(value), 1, CUT)
         found["max"] = sa.func.substr(sa.func.max(value), 1, CUT)
-        found["blank"] = count(sa.case((dialect.is_blank(value), 1)))
+        # Oracle makes null of an empty text.
+        rest = sa.func.length(sa.func.ltrim(value, sa.bindparam("blanks", type_=sa.String)))
+        is_blank = sa.and_(value.is_not(None), sa.func.coalesce(rest, 0) == 0)
+        found["blank"] = count(sa.case((is_blank, 1)))
         found |= {"min_length": sa.func.min(length), "max_length": sa.func.max(length)}
         found["length"] = sa.func.sum(length)
     if kind == "time":
-        found["min"] = dialect.told(kind, sa.func.min(value))
-        found["max"] = dialect.told(kind, sa.func.max(value))
+        found |= {"min": sa.func.min(value), "max": sa.func.max(value)}
     if kind in DAYS:
         found["future"] = count(sa.case((value > dialect.as_of, 1)))
     if kind == "boolean":
@@ -132,7 +146,7 @@ def _parts(
     elif kind != "other":
         found["distinct"] = _distinct(finite, drawn)
     if kind in (*NUMBERS, *DAYS):
-        found |= dialect.ranks(kind, finite)
+        found |= dialect.ranks(finite, kind in DAYS)
     return found
 
 
@@ -150,85 +164,60 @@ def _distinct(value: Expression, drawn: sa.FromClause | None) -> Expression:
 
 
 class PostgreSQL:
-    """What PostgreSQL is asked: a column's figures as one array of texts, its only limit being
-    that a table has no more columns than a result.
+    """What PostgreSQL is asked: a column's figures as one array of texts, so that one statement
+    serves the widest table.
     """
 
     below: Expression = literal("'-Infinity'")
     above: Expression = literal("'Infinity'")
     nan: Expression = literal("'NaN'")
     endless: tuple[Kind, ...] = ("decimal", "float")
-    limits: Mapping[str, float] = {"float": 1e150}
+    largest: Mapping[Kind, tuple[float, Expression]] = {"float": (1e150, literal("1e150"))}
     as_of: Expression = sa.cast(sa.bindparam("as_of"), sa.DateTime)
-    columns = 1600
+    limit = 1600  # the columns of a table, each of which is one of the result
     memory = 256 << 10  # kB for all sorts of a statement; each may take work_mem otherwise
-
     # It multiplies doubles to find a rank: 0.01 x 700 would be a little more than 7.
-    _fractions = ", ".join(str(fraction * (1 - 1e-15)) for fraction in (0, *QUANTILES, 1))
+    fractions = ", ".join(str(fraction * (1 - 1e-15)) for fraction in (0, *QUANTILES, 1))
 
     def value(self, column: Column, value: Expression) -> Expression:
-        """Give a column as it is compared: texts by their bytes, moments in UTC."""
+        """Give a column as it is compared: texts by their bytes, times in UTC."""
         if column.kind == "text":
             return sa.collate(sa.cast(value, sa.Text), "C")
         if column.kind == "float":
             return sa.cast(value, sa.Double)
-        if column.kind == "integer" and column.type == "oid":
+        if column.type == "oid":
             return sa.cast(value, sa.BigInteger)
         if column.kind == "time" and column.type.endswith("with time zone"):
             return sa.cast(sa.func.timezone("UTC", value), sa.Time)
         return value
 
-    def number(self, _kind: Kind, number: float) -> Expression:
-        """Write a large number."""
-        return literal(repr(number))
-
-    def is_blank(self, value: Expression) -> sa.ColumnElement[bool]:
-        """Tell an empty text or one of blanks."""
-        return sa.func.ltrim(value, sa.bindparam("blanks", type_=sa.Text)) == literal("''")
-
-    def told(self, _kind: Kind, value: Expression) -> Expression:
-        """Give a value as exact text."""
-        return value
-
-    def ranks(self, _kind: Kind, value: Expression) -> dict[str, Expression]:
+    def ranks(self, value: Expression, _is_moment: bool) -> dict[str, Expression]:
         """Give the smallest value, the quantiles and the largest, by one sort."""
-        fractions: Expression = literal(f"CAST(ARRAY[{self._fractions}] AS float8[])")
+        fractions: Expression = literal(f"CAST(ARRAY[{self.fractions}] AS float8[])")
         ranked = sa.func.percentile_disc(fractions).within_group(value)
         return {"ranks": sa.cast(ranked, ARRAY(sa.Text))}
 
-    def sizes(self, wanted: Sequence[Mapping[str, Expression]]) -> list[int]:
-        """Say how many columns each statement takes."""
-        left = [min(self.columns, len(wanted) - at) for at in range(0, len(wanted), self.columns)]
-        return left or [0]
-
-    def packed(self, parts: Mapping[str, Expression]) -> list[Expression]:
+    def packed(self, parts: Parts) -> list[Expression]:
         """Make result columns of a column's figures."""
         scalars = [sa.cast(part, sa.Text) for name, part in parts.items() if name != "ranks"]
         found: Expression = array(scalars, type_=sa.Text)
         return [found.op("||")(parts["ranks"]) if "ranks" in parts else found]
 
-    def tuned(
-        self, statement: sa.Select[Any], wanted: Sequence[Mapping[str, Expression]]
-    ) -> sa.Select[Any]:
-        """Have it executed well: measured, without either it takes up to twice as long."""
+    def unpacked(self, parts: Parts, answers: Iterator[Any]) -> dict[str, Any]:
+        """Name the values that came back; of no values there is no rank, and fewer come."""
+        names = [name for name in parts if name != "ranks"]
+        names += RANKS if "ranks" in parts else ()
+        return dict(zip_longest(names, next(answers)))
+
+    def tuned(self, statement: sa.Select[Any], parts: Sequence[Parts]) -> sa.Select[Any]:
+        """Have it executed well: left alone, it takes up to twice as long."""
         # Grouped by nothing, whole rows are not sorted for the sake of one column.
         grouped = statement.group_by(literal("()"))
         # It takes effect in the statement itself: what it depends on is computed first.
-        sorts = sum(len({"distinct", "ranks"} & parts.keys()) for parts in wanted)
+        sorts = sum(len({"distinct", "ranks"} & each.keys()) for each in parts)
         memory = f"{min(max(self.memory // max(sorts, 1), 64), self.memory // 4)}kB"
         setting = sa.select(sa.func.set_config("work_mem", memory, sa.true())).scalar_subquery()
-        return grouped.where(setting.is_not(None)) if sorts else statement
-
-    def unpacked(
-        self, wanted: Sequence[Mapping[str, Expression]], answers: Sequence[Any]
-    ) -> list[dict[str, Any]]:
-        """Name the values that came back."""
-        found = []
-        for parts, texts in zip(wanted, answers, strict=True):
-            names = [name for name in parts if name != "ranks"]
-            # Of no values there is no rank, and the array is shorter.
-            found.append(dict(zip_longest([*names, *RANKS[: len(RANKS) * ("ranks" in parts)]], texts)))
-        return found
+        return grouped.where(setting.is_not(None))
 
 
 class Oracle:
@@ -238,75 +227,41 @@ class Oracle:
     above: Expression = literal("BINARY_DOUBLE_INFINITY")
     nan: Expression = literal("BINARY_DOUBLE_NAN")
     endless: tuple[Kind, ...] = ("float",)
-    limits: Mapping[str, float] = {"float": 1e150, "decimal": 1e60, "integer": 1e60}
+    largest: Mapping[Kind, tuple[float, Expression]] = {
+        "float": (1e150, literal("TO_BINARY_DOUBLE('1e150')")),
+        "decimal": (1e60, literal("1e60")), "integer": (1e60, literal("1e60")),
+    }  # fmt: skip
     as_of: Expression = sa.func.to_timestamp(
         sa.bindparam("as_of"), literal("'YYYY-MM-DD\"T\"HH24:MI:SS'")
     )
-    expressions = 900  # of the 1,000 columns that a result may have
+    limit = 900  # of the 1,000 columns that a result may have
 
     def value(self, column: Column, value: Expression) -> Expression:
-        """Give a column as it is compared: moments in UTC."""
-        zoned = column.type.upper().endswith(("WITH TIME ZONE", "WITH LOCAL TIME ZONE"))
-        return sa.func.sys_extract_utc(value) if zoned else value
+        """Give a column as it is compared: moments in UTC, and in one type."""
+        if column.type.upper().endswith(("WITH TIME ZONE", "WITH LOCAL TIME ZONE")):
+            return sa.func.sys_extract_utc(value)
+        return sa.cast(value, sa.TIMESTAMP) if column.kind in DAYS else value
 
-    def number(self, kind: Kind, number: float) -> Expression:
-        """Write a large number; NUMBER has none as large as a double."""
-        return literal(f"{number!r}d" if kind == "float" else repr(number))
-
-    def is_blank(self, value: Expression) -> sa.ColumnElement[bool]:
-        """Tell a text of blanks: an empty one is null."""
-        blanks = sa.bindparam("blanks", type_=sa.String)
-        return sa.and_(value.is_not(None), sa.func.ltrim(value, blanks).is_(None))
-
-    def told(self, kind: Kind, value: Expression) -> Expression:
-        """Give a value as exact text, but floats as they are."""
-        if kind in ("integer", "decimal"):
-            return sa.func.to_char(
-                value, literal("'TM9'"), literal("'NLS_NUMERIC_CHARACTERS=''.,'''")
-            )
-        if kind in DAYS:
-            form: Expression = literal("'SYYYY-MM-DD\"T\"HH24:MI:SS.FF6'")
-            return sa.func.to_char(sa.cast(value, sa.TIMESTAMP), form)
-        return value
-
-    def ranks(self, kind: Kind, value: Expression) -> dict[str, Expression]:
+    def ranks(self, value: Expression, is_moment: bool) -> dict[str, Expression]:
         """Give the smallest value, the quantiles and the largest."""
-        return {
-            "min": self.told(kind, sa.func.min(value)),
-            **{
-                str(fraction): self.told(
-                    kind, sa.func.percentile_disc(literal(str(fraction))).within_group(value)
-                )
-                for fraction in QUANTILES
-            },
-            "max": self.told(kind, sa.func.max(value)),
+        rank = sa.func.percentile_disc
+        found = {"min": sa.func.min(value), "max": sa.func.max(value)} | {
+            str(each): rank(literal(str(each))).within_group(value) for each in QUANTILES
         }
+        form: Expression = literal("'SYYYY-MM-DD\"T\"HH24:MI:SS.FF6'")
+        return {n: sa.func.to_char(v, form) if is_moment else v for n, v in found.items()}
 
-    def sizes(self, wanted: Sequence[Mapping[str, Expression]]) -> list[int]:
-        """Say how many columns each statement takes."""
-        sizes, used = [0], 0
-        for parts in wanted:
-            if used + len(parts) > self.expressions:
-                sizes, used = [*sizes, 0], 0
-            sizes[-1], used = sizes[-1] + 1, used + len(parts)
-        return sizes
-
-    def packed(self, parts: Mapping[str, Expression]) -> list[Expression]:
+    def packed(self, parts: Parts) -> list[Expression]:
         """Make result columns of a column's figures."""
         return [*parts.values()]
 
-    def tuned(
-        self, statement: sa.Select[Any], _wanted: Sequence[Mapping[str, Expression]]
-    ) -> sa.Select[Any]:
+    def unpacked(self, parts: Parts, answers: Iterator[Any]) -> dict[str, Any]:
+        """Name the values that came back."""
+        return {name: next(answers) for name in parts}
+
+    def tuned(self, statement: sa.Select[Any], _parts: Sequence[Parts]) -> sa.Select[Any]:
         """Leave it as it is."""
         return statement
-
-    def unpacked(
-        self, wanted: Sequence[Mapping[str, Expression]], answers: Sequence[Any]
-    ) -> list[dict[str, Any]]:
-        """Name the values that came back."""
-        left = iter(answers)
-        return [{name: next(left) for name in parts} for parts in wanted]
 
 
 Dialect = PostgreSQL | Oracle
@@ -335,7 +290,7 @@ def _filled(
     if present and "length" in told:
         found["mean_length"] = figure(int(told["length"]) / present)
     if "mean" in told:
-        limit = dialect.limits.get(column.kind, math.inf)
+        limit = dialect.largest.get(column.kind, (math.inf,))[0]
         extremes = [found[end].value for end in ("min", "max") if found[end]]
         if all(abs(float(value)) < limit for value in extremes):
             found |= {name: figure(_finite(told[name])) for name in ("mean", "stddev")}
@@ -380,4 +335,4 @@ def _value(kind: Kind, told: Any) -> Value | None:
         return str(told)
     text = re.sub(r"\+00\b", "", str(told).strip()).replace(" ", "T", 1)
     text = text.rstrip("0").rstrip(".") if "." in text else text
-    return f"{text[1:]} BC" if text.startswith("-") else text
+    return re.sub(r"^-(\d.*)", r"\1 BC", text)

@@ -6,11 +6,12 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -70,7 +71,7 @@ def profile_schema(
         if depth:
             survey = Survey(db, started + seconds, table_seconds, seconds, progress)
 
-            def measure(connection: sa.Connection, table: Table) -> Table:
+            def measure(table: Table, connection: sa.Connection) -> Table:
                 part = scope(table, name, connection.dialect, sample_percent, rows)
                 table = statistics.measure(connection, name, table, part, as_of)
                 if depth > 1:
@@ -135,55 +136,48 @@ class Survey:
     def measure(
         self,
         tables: Sequence[Table],
-        work: Callable[[sa.Connection, Table], Table],
+        work: Callable[[Table, sa.Connection], Table],
         *,
         named: bool,
     ) -> tuple[Table, ...]:
         """Measure tables, the largest first; what fails keeps its facts and says why."""
-        chosen = [
-            table for table in tables
-            if not table.problem and (table.kind != "view" or named)
-        ]  # fmt: skip
         tasks = [
             Task(
-                table.name,
-                max(estimated_rows(table), 1) * max(len(table.columns), 1),
-                lambda connection, table=table: work(connection, table),
+                table.name, max(estimated_rows(table), 1) * len(table.columns), partial(work, table)
             )
-            for table in chosen
+            for table in tables
+            if not table.problem and (table.kind != "view" or named)
         ]
         done = {table.name: table for table in tables}
-        for task, outcome in self._run(tasks):
-            before = done[task.name]
-            if isinstance(outcome, str):
-                outcome = replace(before, problem=f"Not measured: {outcome}.")
-            done[task.name] = replace(outcome, seconds=round(task.seconds, 3))
-            said = outcome.problem or "measured"
-            log.info("%s: %s: %s in %.3f s", self.db.name, task.name, said, task.seconds)
+        with closing(self._outcomes(tasks, "tables")) as outcomes:
+            for task, outcome in outcomes:
+                if isinstance(outcome, str):
+                    outcome = replace(done[task.name], problem=f"Not measured: {outcome}.")
+                done[task.name] = replace(outcome, seconds=round(task.seconds, 3))
+                said = outcome.problem or "measured"
+                log.info("%s: %s: %s in %.3f s", self.db.name, task.name, said, task.seconds)
         return tuple(done.values())
 
     def relate(self, tables: Sequence[Table], schema: str, as_of: str) -> list[Relation]:
         """Test candidates for foreign keys; one that cannot be tested is logged."""
         from workbench.profiling import relations
 
-        tasks = [
-            Task(
-                "relations", 1,
-                lambda connection, candidate=candidate: relations.confirm(
-                    connection, schema, candidate, as_of
-                ),
-            )
-            for candidate in relations.candidates(tables)
-        ]  # fmt: skip
+        def confirm(candidate: relations.Candidate, connection: sa.Connection) -> Relation | None:
+            return relations.confirm(connection, schema, candidate, as_of)
+
+        candidates = relations.candidates(tables)
+        tasks = [Task(each.table, 1, partial(confirm, each)) for each in candidates]
         found = []
-        for _, outcome in self._run(tasks):
-            if isinstance(outcome, str):
-                log.warning("%s: a relation was not tested: %s", self.db.name, outcome)
-            elif outcome:
-                found.append(outcome)
+        with closing(self._outcomes(tasks, "relations")) as outcomes:
+            for task, outcome in outcomes:
+                if isinstance(outcome, str):
+                    said = "%s: a relation of %s was not tested: %s"
+                    log.warning(said, self.db.name, task.name, outcome)
+                elif outcome:
+                    found.append(outcome)
         return found
 
-    def _run(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
+    def _outcomes(self, tasks: Sequence[Task], what: str) -> Generator[tuple[Task, Any]]:
         """Yield each task with its result, or with a text: why it has none."""
         if not tasks:
             return
@@ -191,7 +185,7 @@ class Survey:
         ordered = sorted(tasks, key=lambda task: -task.weight)
         pool = ThreadPoolExecutor(workers, thread_name_prefix="survey")
         futures: dict[Future[Any], Task] = {}
-        with self._shown(tasks) as tell:
+        with self._shown(tasks, what) as tell:
             try:
                 futures |= {pool.submit(self._work, task): task for task in ordered}
                 left = set(futures)
@@ -242,7 +236,7 @@ class Survey:
             self.db.health()
         return reason
 
-    def _watch(self, tasks: Any) -> None:
+    def _watch(self, tasks: Iterable[Task]) -> None:
         """Cancel what is past its deadline, again and again until it has ended."""
         now = time.monotonic()
         for task in tasks:
@@ -278,19 +272,23 @@ class Survey:
         return []
 
     @contextmanager
-    def _shown(self, tasks: Sequence[Task]) -> Iterator[Callable[[Sequence[Task]], None]]:
-        """Show on a terminal how many are done, how long the others take, and what runs."""
+    def _shown(self, tasks: Sequence[Task], what: str) -> Iterator[Callable[[list[Task]], None]]:
+        """Show on a terminal how many are done, how long the others may take, and what runs."""
         total = sum(task.weight for task in tasks)
-        shown = Progress(
-            TextColumn("{task.completed}", markup=False), BarColumn(), TimeRemainingColumn(),
-            console=Console(stderr=True), transient=True,
-            disable=not (self.progress and sys.stderr.isatty()),
-        )  # fmt: skip
-        with shown:
-            bar = shown.add_task("", total=total)
+        told = "{task.fields[done]} of " + f"{len(tasks)} {what}"
+        columns = (TextColumn(told, markup=False), BarColumn(), TimeRemainingColumn(),
+                   TextColumn("{task.description}", markup=False))  # fmt: skip
+        wanted = self.progress and sys.stderr.isatty()
+        console = Console(stderr=True)
+        with Progress(*columns, console=console, transient=True, disable=not wanted) as shown:
+            bar = shown.add_task("", total=total, done=0)
 
-            def tell(left: Sequence[Task]) -> None:
-                shown.update(bar, completed=total - sum(task.weight for task in left))
+            def tell(left: list[Task]) -> None:
+                shown.update(
+                    bar, completed=total - sum(task.weight for task in left),
+                    done=len(tasks) - len(left),
+                    description=", ".join(task.name for task in left if task.connection),
+                )  # fmt: skip
 
             yield tell
 
