@@ -13,7 +13,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from workbench.errors import DataError
-from workbench.profiling import pages
+from workbench.profiling import pages, sections
 from workbench.profiling.drift import Change
 from workbench.profiling.model import (
     QUANTILES,
@@ -75,7 +75,7 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_shape_of_a_column_is_that_of_its_values(shape: str) -> None:
     values = SHAPES[shape]
-    [span] = BeautifulSoup(pages.histogram(number_column("c", values)), "html.parser").find_all(
+    [span] = BeautifulSoup(sections.histogram(number_column("c", values)), "html.parser").find_all(
         "span"
     )
     told = [float(part) for part in re.findall(r"([\d.]+) %", span["title"])]
@@ -99,11 +99,11 @@ def test_days_have_a_shape_and_constants_have_none() -> None:
     column = Column(
         "d", "date", "date", min=figure(days[0]), max=figure(days[-1]), quantiles=quantiles
     )
-    assert "▇" in pages.histogram(column)
+    assert "▇" in sections.histogram(column)
     same = replace(column, max=column.min, quantiles=dict.fromkeys(quantiles, column.min))
-    assert not pages.histogram(same)
-    assert not pages.histogram(Column("t", "text", "text"))
-    assert not pages.histogram(number_column("order_id", SHAPES["even"]))
+    assert not sections.histogram(same)
+    assert not sections.histogram(Column("t", "text", "text"))
+    assert not sections.histogram(number_column("order_id", SHAPES["even"]))
 
 
 def test_a_table_is_told_column_by_column() -> None:

@@ -1,35 +1,27 @@
-"""The entity-relationship diagram of a schema profile, as an SVG without scripts or fonts.
-
-Graphviz only places boxes and bends lines: pygraphviz runs it inside this process, it is given
-sizes instead of texts, and so needs no font. What it has placed is drawn here.
-"""
+"""The entity-relationship diagram of a schema profile, as an SVG without scripts or fonts."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass
 from math import ceil, hypot
-from threading import Lock
 from typing import Any
 from xml.etree import ElementTree as ET
 
 from workbench.profiling.model import SchemaProfile, Table
+from workbench.profiling.placing import GAP, WIDTH, Box, Line, Piece, Point, arrange, groups
+from workbench.profiling.wording import counted, percent
 
-WIDTH = 1100  # pixels: what a report has room for, so that nothing is scaled down there
 MOST_TABLES = 150
 MOST_COLUMNS = 6
-NARROW, BROAD, GAP, BETWEEN, LINE, HEAD, PAD = 112, 226, 26, 62, 17, 41, 9
+NARROW, BROAD, LINE, HEAD, PAD = 112, 226, 17, 41, 9
 INK, MUTE, BORDER, TINT = "#1a222d", "#57626f", "#8a96a3", "#e6eff7"
 # Of charts.PALETTE, which would load altair.
 KEY, DECLARED, ODD = "#0072b2", "#5d5d5d", "#d55e00"
-# What a line costs that stays within a column, goes to the next one, or passes by one, by two.
-COSTS, BALANCE, ROUNDS = (2.0, 0.0, 1.0, 2.5), 1.5, 8
 OUTSIDE = "outside this profile"
-_lock = Lock()  # Graphviz keeps state of the process
-Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -47,37 +39,6 @@ class Diagram:
         return content, {"image/svg+xml": {"alt": self.alt}}
 
 
-@dataclass(frozen=True)
-class _Line:
-    """A relation; `many` is false where one row at most refers to another."""
-
-    table: str
-    columns: tuple[str, ...]
-    to_table: str
-    many: bool = True
-    declared: bool = False
-    share: str = ""
-
-
-@dataclass(frozen=True)
-class _Box:
-    name: str
-    about: str
-    rows: list[tuple[str, str]]
-    width: int
-    height: int
-
-
-@dataclass
-class _Piece:
-    """Tables that hang together, placed: each one's upper left corner, each line's course."""
-
-    width: float
-    height: float
-    boxes: list[tuple[_Box, Point]]
-    lines: list[tuple[_Line, list[Point]]] = field(default_factory=list)
-
-
 def diagram(profile: SchemaProfile) -> Diagram:
     """Draw the tables of a profile, their keys and how they refer to each other.
 
@@ -87,12 +48,13 @@ def diagram(profile: SchemaProfile) -> Diagram:
     lines = sorted(_lines(profile), key=lambda line: (line.table, line.to_table, line.columns))
     ends = [name for line in lines for name in (line.table, line.to_table)]
     known = {table.name: table for table in profile.tables}
-    names = sorted({*known, *ends}, key=lambda name: (-ends.count(name), name))
+    links = Counter(ends)
+    names = sorted({*known, *ends}, key=lambda name: (-links[name], name))
     drawn = sorted(names[:MOST_TABLES])
     lines = [line for line in lines if line.table in drawn and line.to_table in drawn]
     boxes = [_box(name, known.get(name), lines) for name in drawn]
-    pieces = [_arrange([box for box in boxes if box.name in group], lines)
-              for group in _groups(drawn, lines)]  # fmt: skip
+    pieces = [arrange([box for box in boxes if box.name in group], lines)
+              for group in groups(drawn, lines)]  # fmt: skip
     pieces.sort(key=lambda piece: -piece.height if piece.lines else 0)
     notes = [f"{len(names) - len(drawn):,} tables with fewer relations are not drawn."]
     notes = [] if len(names) == len(drawn) else notes
@@ -102,16 +64,7 @@ def diagram(profile: SchemaProfile) -> Diagram:
     return Diagram(_draw(pieces, notes if names else ["No tables."], alt), alt)
 
 
-def percent(share: float) -> str:
-    """Write a share of 1; 0 % and 100 % are said only of none and all."""
-    if 0 < share < 0.001:
-        return "< 0.1 %"
-    if 0.999 < share < 1:
-        return "> 99.9 %"
-    return f"{100 * share:.1f}".removesuffix(".0") + " %"
-
-
-def _lines(profile: SchemaProfile) -> Iterator[_Line]:
+def _lines(profile: SchemaProfile) -> Iterator[Line]:
     tested = {(found.table, found.columns, found.to_table): found for found in profile.relations}
     for table in profile.tables:
         unique = {key.columns for key in (table.primary_key, *table.unique) if key}
@@ -120,21 +73,17 @@ def _lines(profile: SchemaProfile) -> Iterator[_Line]:
             to_table = key.to_table if here else f"{key.to_schema}.{key.to_table}"
             found = tested.get((table.name, key.columns, to_table))
             share = percent(float(found.matched.value)) if found and found.orphans.value else ""
-            yield _Line(table.name, key.columns, to_table, key.columns not in unique, True, share)
+            yield Line(table.name, key.columns, to_table, key.columns not in unique, True, share)
     for found in profile.relations:
         if not found.declared:
             share = percent(float(found.matched.value))
-            yield _Line(found.table, found.columns, found.to_table, share=share)
+            yield Line(found.table, found.columns, found.to_table, share=share)
 
 
-def _box(name: str, table: Table | None, lines: Sequence[_Line]) -> _Box:
+def _box(name: str, table: Table | None, lines: Sequence[Line]) -> Box:
     about, rows = OUTSIDE, []
     if table:
-        size = (
-            f"{'' if table.rows.how == 'exact' else '≈ '}{table.rows.value:,} rows"
-            if table.rows
-            else ""
-        )
+        size = f"{counted(table.rows)} rows" if table.rows else ""
         about = " · ".join(filter(None, (size, table.kind.removesuffix("table"))))
         keys = table.primary_key.columns if table.primary_key else ()
         mine = sorted((line for line in lines if line.table == name), key=lambda x: not x.declared)
@@ -145,96 +94,10 @@ def _box(name: str, table: Table | None, lines: Sequence[_Line]) -> _Box:
             rows.append(("", f"+ {left} more" if rows else f"{left} column{'s' * (left > 1)}"))
     needed = [_breadth(name, 13.5), _breadth(about, 11.5), *(24 + _breadth(r, 12) for _, r in rows)]
     width = min(max(NARROW, ceil(max(needed)) + 2 * PAD), BROAD)
-    return _Box(name, about, rows, width, HEAD + LINE * len(rows) + PAD * bool(rows))
+    return Box(name, about, rows, width, HEAD + LINE * len(rows) + PAD * bool(rows))
 
 
-def _groups(names: Sequence[str], lines: Sequence[_Line]) -> list[set[str]]:
-    """Return the names that hang together, in the order of the names."""
-    groups = {name: {name} for name in names}
-    for line in lines:
-        if groups[line.table] is not groups[line.to_table]:
-            joined = groups[line.table] | groups[line.to_table]
-            groups |= dict.fromkeys(joined, joined)
-    return list({id(group): group for group in groups.values()}.values())
-
-
-def _arrange(boxes: Sequence[_Box], lines: Sequence[_Line]) -> _Piece:
-    """Place tables that hang together in columns, as many as there is room for."""
-    names = {box.name for box in boxes}
-    mine = [line for line in lines if line.table in names]
-    piece = _Piece(boxes[0].width, boxes[0].height, [(boxes[0], (0, 0))])
-    room = (WIDTH + BETWEEN) // (max(box.width for box in boxes) + BETWEEN)
-    for count in range(min(room, len(boxes)), 0, -1) if mine else ():
-        piece = _laid_out(boxes, mine, _columns(boxes, mine, count))
-        if piece.width <= WIDTH:
-            break
-    return piece
-
-
-def _columns(boxes: Sequence[_Box], lines: Sequence[_Line], count: int) -> dict[str, int]:
-    """Choose a column for each table: next to those it belongs with, all about equally high.
-
-    Left to itself, Graphviz makes as many columns as the longest chain of references has links,
-    and puts all that chains end with into one.
-    """
-    near: dict[str, list[str]] = {box.name: [] for box in boxes}
-    for line in lines:
-        near[line.table].append(line.to_table)
-        near[line.to_table].append(line.table)
-    loads, fair = [0.0] * count, sum(box.height for box in boxes) / count
-    chosen: dict[str, int] = {}
-    for _ in range(ROUNDS):
-        for box in sorted(boxes, key=lambda box: -len(near[box.name])):
-            if box.name in chosen:
-                loads[chosen.pop(box.name)] -= box.height
-            others = [chosen[name] for name in near[box.name] if name in chosen]
-            costs = [
-                BALANCE * loads[at] / fair + sum(COSTS[min(abs(at - other), 3)] for other in others)
-                for at in range(count)
-            ]
-            chosen[box.name] = costs.index(min(costs))
-            loads[chosen[box.name]] += box.height
-    return chosen
-
-
-def _laid_out(boxes: Sequence[_Box], lines: Sequence[_Line], columns: dict[str, int]) -> _Piece:
-    from pygraphviz import AGraph  # type: ignore[import-untyped]
-
-    ids = {box.name: str(number) for number, box in enumerate(boxes)}
-    graph = AGraph(directed=True, strict=False, rankdir="LR")
-    graph.graph_attr.update(nodesep=str(GAP / 72), ranksep=str(BETWEEN / 72))
-    graph.node_attr.update(shape="box", fixedsize="true", label="")
-    graph.edge_attr.update(dir="none")
-    for box in boxes:
-        graph.add_node(ids[box.name], width=str(box.width / 72), height=str(box.height / 72))
-    members = [[ids[n] for n in ids if columns[n] == at] for at in sorted(set(columns.values()))]
-    for column in members:
-        graph.add_subgraph(column, rank="same")
-    for before, after in pairwise(members):
-        graph.add_edge(before[0], after[0], key="order", style="invis", weight="0")
-    # From left to right whichever way they refer: that keeps the columns in their order.
-    ends = [sorted((line.table, line.to_table), key=columns.__getitem__) for line in lines]
-    for number, (left, right) in enumerate(ends):
-        graph.add_edge(ids[left], ids[right], key=str(number))
-    with _lock:
-        graph.layout(prog="dot")
-    _, _, width, height = map(float, graph.graph_attr["bb"].split(","))
-
-    def points(item: Any) -> list[Point]:
-        pairs = (pair.split(",") for pair in item.attr["pos"].split())
-        return [(float(x), height - float(y)) for x, y in pairs]
-
-    piece = _Piece(width, height, [])
-    for box in boxes:
-        [(x, y)] = points(graph.get_node(ids[box.name]))
-        piece.boxes.append((box, (x - box.width / 2, y - box.height / 2)))
-    for number, (line, (left, right)) in enumerate(zip(lines, ends, strict=True)):
-        course = points(graph.get_edge(ids[left], ids[right], key=str(number)))
-        piece.lines.append((line, course if left == line.table else course[::-1]))
-    return piece
-
-
-def _draw(pieces: Sequence[_Piece], notes: Sequence[str], alt: str) -> str:
+def _draw(pieces: Sequence[Piece], notes: Sequence[str], alt: str) -> str:
     root = ET.Element("svg", xmlns="http://www.w3.org/2000/svg", role="img")
     _add(root, "title", alt)
     ground = _add(root, "rect", fill="#fff")
@@ -263,7 +126,7 @@ def _draw(pieces: Sequence[_Piece], notes: Sequence[str], alt: str) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
-def _draw_box(parent: ET.Element, box: _Box, corner: Point) -> None:
+def _draw_box(parent: ET.Element, box: Box, corner: Point) -> None:
     group = _add(parent, "g", transform="translate({:.1f} {:.1f})".format(*corner))
     room = box.width - 2 * PAD
     dashes = {"stroke_dasharray": "3 3"} if box.about == OUTSIDE else {}
@@ -291,7 +154,7 @@ def _draw_box(parent: ET.Element, box: _Box, corner: Point) -> None:
         _add(group, "text", _cut(words, 12, room - indent), x=PAD + indent, y=y, fill=colour)
 
 
-def _draw_line(parent: ET.Element, line: _Line, course: Sequence[Point]) -> None:
+def _draw_line(parent: ET.Element, line: Line, course: Sequence[Point]) -> None:
     group = _add(parent, "g", fill="none", stroke=ODD if line.share else DECLARED)
     _add(group, "title", f"{line.table} ({', '.join(line.columns)}) → {line.to_table}")
     first, *others = (f"{x:.1f},{y:.1f}" for x, y in course)
@@ -362,7 +225,7 @@ def _cut(text: str, size: float, width: float) -> str:
     return text + "…"
 
 
-def _in_words(profile: SchemaProfile, lines: Sequence[_Line]) -> str:
+def _in_words(profile: SchemaProfile, lines: Sequence[Line]) -> str:
     tables = f"{len(profile.tables):,} table{'s' * (len(profile.tables) != 1)}"
     told = list(dict.fromkeys(f"{line.table} refers to {line.to_table}" for line in lines))
     more = f" and {len(told) - 12} more" if len(told) > 12 else ""
