@@ -22,7 +22,7 @@ from conftest import ROOT
 
 import workbench
 from workbench import run_colors
-from workbench.profiling import findings
+from workbench.profiling import rules
 from workbench.running.plans import read_plan
 from workbench.settings import Pool, Settings, Source
 
@@ -118,7 +118,7 @@ def test_the_python_of_the_page_on_profiles_works(
 
 
 def test_the_rules_of_a_profile_are_all_told() -> None:
-    for kind in [rule.kind for rule in findings.RULES]:
+    for kind in [rule.kind for rule in rules.RULES]:
         assert f"`{kind}`" in PROFILE, kind
 
 

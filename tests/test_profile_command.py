@@ -73,11 +73,11 @@ def test_people_read_tables_findings_and_changes(written: Path) -> None:
     assert line.split()[1:3] == ["19,500", "3"]
     assert line.endswith("cusip, as_of")
     profile = read_profile(written)
-    assert f"{len(profile.findings)} findings\n" in done.stdout
+    assert f"Findings: {len(profile.findings)}\n" in done.stdout
     places = [done.stdout.index(f"{finding.kind}: ") for finding in profile.findings]
     assert min(places) == places[0]
     assert "→ " in done.stdout
-    assert f"Nothing changed since {profile.as_of} UTC" in done.stdout
+    assert f"Changes since {profile.as_of} UTC: 0" in done.stdout
 
 
 def test_what_changed_is_told_of_the_tables_that_were_asked_for(
@@ -90,7 +90,7 @@ def test_what_changed_is_told_of_the_tables_that_were_asked_for(
     (tmp_path / "before.json").write_text(json.dumps(content), encoding="utf-8")
     words = (*WORDS, "--table", "dealers", "--depth", "0", "--compare-to")
     done = command(*words, str(tmp_path / "before.json"), "--fail-on", "critical")
-    assert "2 changes since" in done.stdout  # the other one is the depth
+    assert " UTC: 2\n" in done.stdout  # the other one is the depth
     assert "dealers.lost: column-dropped: It is gone." in done.stdout
     assert "coverage" not in done.stdout
     assert done.returncode == 3

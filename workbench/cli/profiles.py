@@ -176,10 +176,9 @@ def _show(profile: SchemaProfile, changes: Sequence[Change], since: str | None) 
 
     seen = profile.findings
     parts = [(f"{profile.source}, schema {profile.schema}, {profile.server}", inventory)]
-    parts.append((f"{len(seen):,} findings" if seen else "Nothing was found", listing(seen)))
+    parts.append((f"Findings: {len(seen):,}", listing(seen)))
     if since:
-        told = f"{len(changes):,} changes" if changes else "Nothing changed"
-        parts.append((f"{told} since {since}", listing(changes)))
+        parts.append((f"Changes since {since}: {len(changes):,}", listing(changes)))
     console = Console()
     for title, grid in parts:
         console.print(Text(inert(title), "bold"), *([grid] if grid.rows else []), "", sep="\n")

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from workbench.profiling.findings import MEASURED, identifies
 from workbench.profiling.model import (
     SEVERITIES,
     Column,
@@ -21,6 +20,7 @@ from workbench.profiling.model import (
     Table,
     Value,
 )
+from workbench.profiling.rules import MEASURED, identifies, number
 
 ROWS, MANY_ROWS = 0.1, 0.5  # of the larger number of rows
 # More for each estimate: PostgreSQL counts anew when 50 rows and a tenth of all have changed.
@@ -115,7 +115,7 @@ def _rows(old: Table, new: Table) -> Iterator[Change]:
     """A table that shrank has lost something; one that grew mostly did what tables do."""
     if not old.rows or not new.rows:
         return
-    before, after = _number(old.rows), _number(new.rows)
+    before, after = number(old.rows), number(new.rows)
     moved, estimates = _moved(before, after), sum(r.how != "exact" for r in (old.rows, new.rows))
     enough = abs(after - before) > FEW * estimates
     if enough and _reaches(moved, ROWS + ESTIMATED * estimates):
@@ -170,10 +170,10 @@ def _declaration(table: str, old: Column, new: Column) -> Iterator[Change]:
 def _shares(old: Side, new: Side) -> Iterator[Change]:
     for what, word in (("nulls", "null"), ("true", "true"), ("blank", "blank")):
         figures = [getattr(column, what) for _, column in (old, new)]
-        rows = [_number(table.rows) for table, _ in (old, new)]
+        rows = [number(table.rows) for table, _ in (old, new)]
         if not all(figures) or not all(rows):
             continue
-        was, now = (min(_number(f) / n, 1.0) for f, n in zip(figures, rows, strict=True))
+        was, now = (min(number(f) / n, 1.0) for f, n in zip(figures, rows, strict=True))
         moved = abs(now - was)
         if _reaches(moved, SHARE + _error(figures, rows)):
             severity: Severity = "critical" if _reaches(moved, LARGE_SHARE) else "warning"
@@ -191,8 +191,8 @@ def _distinct(old: Side, new: Side) -> Iterator[Change]:
     figures = [column.distinct for _, column in (old, new)]
     if not all(figure and figure.how == "exact" for figure in figures):
         return
-    was, now = map(_number, figures)
-    values = [max(_number(table.rows) - _number(column.nulls), 1) for table, column in (old, new)]
+    was, now = map(number, figures)
+    values = [max(number(table.rows) - number(column.nulls), 1) for table, column in (old, new)]
     if _reaches(min(_moved(was, now), _moved(was / values[0], now / values[1])), DISTINCT):
         said = f"From {was:,.0f} to {now:,.0f} distinct values (exact)."
         yield Change("warning", "distinct-moved", said, new[0].name, new[1].name, was, now)
@@ -238,7 +238,7 @@ def _distribution(old: Side, new: Side) -> Iterator[Change]:
             (least, most), (new_least, new_most) = (_bounds(curve, value, cut) for curve in curves)
             shift = max(shift, new_least - most, least - new_most)
     medians = [(column.quantiles or {})["0.5"] for _, column in (old, new)]
-    values = [_number(table.rows) - _number(column.nulls) for table, column in (old, new)]
+    values = [number(table.rows) - number(column.nulls) for table, column in (old, new)]
     if _reaches(shift, SHIFT + _error(medians, values)):
         severity: Severity = "critical" if _reaches(shift, LARGE_SHIFT) else "warning"
         was, now = (median.value for median in medians)
@@ -281,18 +281,14 @@ def _moved(was: float, now: float) -> float:
     return abs(now - was) / (max(was, now) or 1)
 
 
-def _number(figure: Figure | None) -> float:
-    return float(figure.value) if figure else 0.0
-
-
 def _real(figure: Figure | None) -> float | None:
     """Give a finite number, or a day or moment as seconds; None for what is neither."""
     try:
-        number = _number(figure) if figure else math.nan
+        value = number(figure) if figure else math.nan
     except ValueError:
         try:
             moment = dt.datetime.fromisoformat(str(figure and figure.value))
         except ValueError:
             return None
-        number = moment.replace(tzinfo=dt.UTC).timestamp()
-    return number if math.isfinite(number) else None
+        value = moment.replace(tzinfo=dt.UTC).timestamp()
+    return value if math.isfinite(value) else None
