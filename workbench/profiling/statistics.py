@@ -146,7 +146,7 @@ def _parts(
     elif kind != "other":
         found["distinct"] = _distinct(finite, drawn)
     if kind in (*NUMBERS, *DAYS):
-        found |= dialect.ranks(finite, kind in DAYS)
+        found |= dialect.ranks(column, finite)
     return found
 
 
@@ -191,7 +191,7 @@ class PostgreSQL:
             return sa.cast(sa.func.timezone("UTC", value), sa.Time)
         return value
 
-    def ranks(self, value: Expression, _is_moment: bool) -> dict[str, Expression]:
+    def ranks(self, _column: Column, value: Expression) -> dict[str, Expression]:
         """Give the smallest value, the quantiles and the largest, by one sort."""
         fractions: Expression = literal(f"CAST(ARRAY[{self.fractions}] AS float8[])")
         ranked = sa.func.percentile_disc(fractions).within_group(value)
@@ -237,19 +237,21 @@ class Oracle:
     limit = 900  # of the 1,000 columns that a result may have
 
     def value(self, column: Column, value: Expression) -> Expression:
-        """Give a column as it is compared: moments in UTC, and in one type."""
+        """Give a column as it is compared: moments in UTC."""
         if column.type.upper().endswith(("WITH TIME ZONE", "WITH LOCAL TIME ZONE")):
             return sa.func.sys_extract_utc(value)
-        return sa.cast(value, sa.TIMESTAMP) if column.kind in DAYS else value
+        return value
 
-    def ranks(self, value: Expression, is_moment: bool) -> dict[str, Expression]:
+    def ranks(self, column: Column, value: Expression) -> dict[str, Expression]:
         """Give the smallest value, the quantiles and the largest."""
         rank = sa.func.percentile_disc
-        found = {"min": sa.func.min(value), "max": sa.func.max(value)} | {
-            str(each): rank(literal(str(each))).within_group(value) for each in QUANTILES
-        }
-        form: Expression = literal("'SYYYY-MM-DD\"T\"HH24:MI:SS.FF6'")
-        return {n: sa.func.to_char(v, form) if is_moment else v for n, v in found.items()}
+        found: dict[str, Expression] = {"min": sa.func.min(value), "max": sa.func.max(value)}
+        found |= {str(each): rank(literal(str(each))).within_group(value) for each in QUANTILES}
+        if column.kind not in DAYS:
+            return found
+        fine = "" if column.type.upper() == "DATE" else ".FF6"
+        form: Expression = literal(f"'SYYYY-MM-DD\"T\"HH24:MI:SS{fine}'")
+        return {name: sa.func.to_char(each, form) for name, each in found.items()}
 
     def packed(self, parts: Parts) -> list[Expression]:
         """Make result columns of a column's figures."""

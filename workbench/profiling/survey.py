@@ -6,7 +6,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from sqlalchemy import exc
 
 from workbench.connections import why
-from workbench.errors import UsageError
+from workbench.errors import UsageError, WorkbenchError
 from workbench.profiling import statistics
 from workbench.profiling.model import Relation, SchemaProfile, Table
 from workbench.profiling.sampling import ROW_BUDGET, estimated_rows, scope
@@ -121,17 +121,15 @@ class Task:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
+@dataclass
 class Survey:
     """Runs statements side by side, and cancels on the server those that take too long."""
 
-    def __init__(
-        self, db: Database, deadline: float, table_seconds: float, seconds: float, progress: bool
-    ) -> None:
-        self.db = db
-        self.deadline = deadline
-        self.table_seconds = table_seconds
-        self.seconds = seconds
-        self.progress = progress
+    db: Database
+    deadline: float  # of the run, by time.monotonic()
+    table_seconds: float
+    seconds: float
+    progress: bool
 
     def measure(
         self,
@@ -193,7 +191,10 @@ class Survey:
                     done, left = wait(left, TICK, FIRST_COMPLETED)
                     for future in done:
                         yield futures[future], future.result()
-                    self._watch(futures[future] for future in left)
+                    for task in (futures[future] for future in left):
+                        # Again and again, until it has ended.
+                        if task.connection is not None and time.monotonic() >= task.deadline:
+                            self._cancel(task, None)
                     tell([futures[future] for future in left])
             finally:
                 # Also by Ctrl-C: nothing stays running on the server.
@@ -223,8 +224,9 @@ class Survey:
             with task.lock:
                 task.connection = connection.connection.driver_connection
             return task.work(connection)
-        except (exc.SQLAlchemyError, driver_error) as error:
-            reason = task.stopped or why(error)
+        except (exc.SQLAlchemyError, driver_error, WorkbenchError) as error:
+            said = error.message if isinstance(error, WorkbenchError) else why(error)
+            reason = task.stopped or said.removesuffix(".")
             lost = isinstance(error, exc.DBAPIError) and error.connection_invalidated
         finally:
             with task.lock:
@@ -235,13 +237,6 @@ class Survey:
         if lost:
             self.db.health()
         return reason
-
-    def _watch(self, tasks: Iterable[Task]) -> None:
-        """Cancel what is past its deadline, again and again until it has ended."""
-        now = time.monotonic()
-        for task in tasks:
-            if task.connection is not None and now >= task.deadline:
-                self._cancel(task, None)
 
     def _cancel(self, task: Task, reason: str | None) -> None:
         if not task.stopped:
@@ -266,7 +261,8 @@ class Survey:
         free = pool.checkedout() < self.db.source.pool.maximum  # type: ignore[attr-defined]
         if self.db.engine.dialect.name != "postgresql" or not free:
             return []
-        with suppress(exc.SQLAlchemyError), self.db.engine.connect() as connection:
+        # Whatever fails here, the statement is too slow all the same.
+        with suppress(Exception), self.db.engine.connect() as connection:
             pid = task.connection.info.backend_pid
             return list(connection.execute(sa.select(sa.func.pg_blocking_pids(pid))).scalar_one())
         return []
