@@ -15,6 +15,7 @@ from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
+from nbformat.v4 import new_output
 
 from workbench.profiling.diagram import diagram
 from workbench.profiling.model import (
@@ -26,6 +27,8 @@ from workbench.profiling.model import (
     SchemaProfile,
     Table,
 )
+from workbench.reporting.outputs import shown
+from workbench.reporting.sanitise import Outline
 
 NOW = "2026-01-31T06:00:00"
 SHARES = (1.0, 0.98765, 0.5, 0.9999)
@@ -136,7 +139,7 @@ def is_clear(drawn: Drawn) -> None:
     spots = [corner for a in drawn.boxes.values() for corner in (a[:2], a[2:])]
     spots += [point for _, points, _ in drawn.lines for point in curve(points)]
     assert all(0 <= x <= drawn.width and 0 <= y <= drawn.height for x, y in spots)
-    assert drawn.width <= 1105
+    assert drawn.width <= 1005
     sizes = [float(e.get("font-size", 12)) for e in drawn.root.iter() if "text" in e.tag]
     assert min(sizes, default=11) >= 11
 
@@ -287,6 +290,19 @@ def test_those_who_cannot_see_it_are_told() -> None:
     said = "Diagram of 2 tables of schema s: orders refers to customers."
     assert metadata["image/svg+xml"]["alt"] == content["text/plain"] == repr(drawing) == said
     assert content["image/svg+xml"] == drawing.svg
+
+
+def test_a_report_shows_it_and_prints_a_tall_one_over_several_pages() -> None:
+    def markup(profile: SchemaProfile) -> str:
+        data, metadata = diagram(profile)._repr_mimebundle_()
+        return str(
+            shown([new_output("display_data", data=data, metadata=metadata)], Outline(set()))
+        )
+
+    assert 'class="tall"' in markup(shop())
+    small = markup(profile_of(["orders", "customers"], [("orders", "customers")]))
+    assert '<figure><img src="data:image/svg+xml;base64,' in small
+    assert 'alt="Diagram of 2 tables of schema s: orders refers to customers."' in small
 
 
 @pytest.mark.browser
