@@ -210,8 +210,9 @@ class PostgreSQL:
         return dict(zip_longest(names, next(answers)))
 
     def tuned(self, statement: sa.Select[Any], parts: Sequence[Parts]) -> sa.Select[Any]:
-        """Have it executed well: left alone, it takes up to twice as long."""
-        # Grouped by nothing, whole rows are not sorted for the sake of one column.
+        """Have it executed well, and its sorts share a bounded memory."""
+        # Grouped by nothing, whole rows are not sorted for the sake of one column, which takes
+        # up to twice as long.
         grouped = statement.group_by(literal("()"))
         # It takes effect in the statement itself: what it depends on is computed first.
         sorts = sum(len({"distinct", "ranks"} & each.keys()) for each in parts)
