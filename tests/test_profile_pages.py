@@ -184,7 +184,7 @@ def test_the_summary_says_what_is_there_and_what_is_most_serious() -> None:
     ]
     assert page(pages.summary(profile)).get_text(" ", strip=True).split() == text.split()
     assert cells(pages.findings_table(profile))[0] == [
-        "critical", "duplicated rows", "orders", "12 of 20 rows repeat another.", "Look."
+        "critical", "duplicated rows: orders", "12 of 20 rows repeat another.", "Look."
     ]  # fmt: skip
 
 

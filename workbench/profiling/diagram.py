@@ -173,7 +173,7 @@ def _draw_line(parent: ET.Element, line: Line, course: Sequence[Point]) -> None:
             "text",
             line.share,
             x=round(x),
-            y=round(y + 4),
+            y=round(y - 4),
             text_anchor="middle",
             fill=INK,
             **halo,

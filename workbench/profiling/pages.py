@@ -97,10 +97,10 @@ def inventory(profile: SchemaProfile) -> Shown:
 def findings_table(profile: SchemaProfile) -> Shown:
     """List the findings, most serious first, each with its evidence and the next step."""
     rows = [
-        (f.severity, words(f.kind), place(f) or None, f.evidence, f.next_step)
+        (f.severity, ": ".join(filter(None, (words(f.kind), place(f)))), f.evidence, f.next_step)
         for f in profile.findings
     ]
-    return _table("Findings", rows, "severity", "finding", "where", "evidence", "next step")
+    return _table("Findings", rows, "severity", "finding", "evidence", "next step")
 
 
 def changes_table(changes: Sequence[Change]) -> Shown:
