@@ -25,7 +25,7 @@ from standin import Oracle
 from workbench import embedded
 from workbench.database import Database, connect
 from workbench.profiling import catalog, contents, patterns, sampling, statistics
-from workbench.profiling.model import Table
+from workbench.profiling.model import Column, Figure, Table
 
 AS_OF = "2026-01-09T12:00:00"
 Look = Callable[..., Table]
@@ -559,3 +559,14 @@ def statistics_free(db: Database, schema: str, table: sa.Table) -> Table:
     with db.engine.connect() as connection:
         scope = sampling.scope(found, schema, db.engine.dialect, None, 1000)
         return contents.examine(connection, schema, found, scope, AS_OF)
+
+
+def test_a_name_that_promises_personal_data_is_enough_to_keep_its_values_back() -> None:
+    figure = Figure("someone", "exact", "2026-01-31T12:00:00")
+    columns = tuple(
+        Column(name, "text", "text", min=figure, max=figure, distinct=figure)
+        for name in ("contactEmail", "status")
+    )
+    told, status = contents.discreet(Table("t", columns=columns)).columns
+    assert (told.min, told.max, told.distinct) == (None, None, figure)
+    assert status == columns[1]

@@ -81,9 +81,9 @@ def running(admin: sa.Connection) -> int:
 def measured(db: Database, tables: tuple[Table, ...], seconds: float = 60) -> dict[str, Table]:
     """Measure tables whose catalog was read before."""
 
-    def work(table: Table, connection: sa.Connection) -> Table:
+    def work(table: Table, connection: sa.Connection) -> Iterator[Table]:
         part = scope(table, SCHEMA, connection.dialect, None, 1000)
-        return statistics.measure(connection, SCHEMA, table, part, "2026-01-31T12:00:00")
+        yield statistics.measure(connection, SCHEMA, table, part, "2026-01-31T12:00:00")
 
     survey = Survey(db, time.monotonic() + 60, seconds, 60, False)
     return {table.name: table for table in survey.measure(tables, work, named=False)}
@@ -133,6 +133,19 @@ def test_a_lock_that_is_waited_for_is_told_with_its_holder(
     assert found["other"].problem == f"Not measured: waits for a lock held by session {pid}."
     assert found["other"].rows.how == "dictionary"
     assert found["small"].problem is None
+
+
+def test_what_was_measured_is_kept_where_more_was_asked_for_in_vain(db: Database) -> None:
+    tables, _ = catalog.read_catalog(db, SCHEMA, ["small"], "2026-01-31T12:00:00")
+
+    def work(table: Table, connection: sa.Connection) -> Iterator[Table]:
+        part = scope(table, SCHEMA, connection.dialect, None, 1000)
+        yield statistics.measure(connection, SCHEMA, table, part, "2026-01-31T12:00:00")
+        connection.exec_driver_sql("SELECT pg_sleep(60)")
+
+    [small] = Survey(db, time.monotonic() + 60, 0.3, 60, False).measure(tables, work, named=False)
+    assert small.rows.value == 100
+    assert small.problem == "Its contents were not looked into: not finished in 0.3 s."
 
 
 def test_a_table_that_vanishes_or_is_forbidden_does_not_stop_the_others(

@@ -91,6 +91,22 @@ def examine(
     )
 
 
+def discreet(table: Table) -> Table:
+    """Take the values out of columns whose names promise personal data."""
+    return replace(
+        table,
+        columns=tuple(
+            _without_values(column) if patterns.named_personal(column.name) else column
+            for column in table.columns
+        ),
+    )
+
+
+def _without_values(column: Column) -> Column:
+    # A mean, or a quantile, can be the only value there is.
+    return replace(column, min=None, max=None, mean=None, quantiles=None)
+
+
 def declared_keys(table: Table) -> set[tuple[str, ...]]:
     """Return the columns that the database itself keeps unique: keys and unique indexes."""
     keys = {key.columns for key in (table.primary_key, *table.unique) if key}
@@ -190,8 +206,7 @@ def _column(
     if promised or column.kind == "text" or (column.kind == "integer" and longest >= CARD_LENGTH):
         personal = patterns.personal(column.name, counted)
     if promised or personal:
-        # A mean, or a quantile, can be the only value there is.
-        column = replace(column, min=None, max=None, mean=None, quantiles=None)
+        column = _without_values(column)
     elif (column.name,) not in declared and _is_repetitive(counted):
         column = replace(column, top=rows.shares(patterns.commonest(counted, TOP)))
     if column.kind != "text":

@@ -71,14 +71,14 @@ def profile_schema(
         if depth:
             survey = Survey(db, started + seconds, table_seconds, seconds, progress)
 
-            def measure(table: Table, connection: sa.Connection) -> Table:
-                part = scope(table, name, connection.dialect, sample_percent, rows)
-                table = statistics.measure(connection, name, table, part, as_of)
-                if depth > 1:
-                    from workbench.profiling import contents
+            def measure(table: Table, connection: sa.Connection) -> Iterator[Table]:
+                from workbench.profiling import contents
 
-                    table = contents.examine(connection, name, table, part, as_of)
-                return table
+                part = scope(table, name, connection.dialect, sample_percent, rows)
+                measured = statistics.measure(connection, name, table, part, as_of)
+                yield contents.discreet(measured)
+                if depth > 1:
+                    yield contents.examine(connection, name, measured, part, as_of)
 
             found = survey.measure(found, measure, named=tables is not None)
             if depth > 1:
@@ -113,7 +113,8 @@ class Task:
 
     name: str
     weight: int
-    work: Callable[[sa.Connection], Any]
+    work: Callable[[sa.Connection], Iterator[Any]]
+    result: Any = None  # what the work has yielded last
     deadline: float = 0
     connection: Any = None  # the driver's, while it runs
     stopped: str | None = None  # why it was cancelled
@@ -134,7 +135,7 @@ class Survey:
     def measure(
         self,
         tables: Sequence[Table],
-        work: Callable[[Table, sa.Connection], Table],
+        work: Callable[[Table, sa.Connection], Iterator[Table]],
         *,
         named: bool,
     ) -> tuple[Table, ...]:
@@ -148,11 +149,13 @@ class Survey:
         ]
         done = {table.name: table for table in tables}
         with closing(self._outcomes(tasks, "tables")) as outcomes:
-            for task, outcome in outcomes:
-                if isinstance(outcome, str):
-                    outcome = replace(done[task.name], problem=f"Not measured: {outcome}.")
-                done[task.name] = replace(outcome, seconds=round(task.seconds, 3))
-                said = outcome.problem or "measured"
+            for task, failure in outcomes:
+                table = task.result or done[task.name]
+                if failure:
+                    lacking = "Its contents were not looked into" if task.result else "Not measured"
+                    table = replace(table, problem=f"{lacking}: {failure}.")
+                done[task.name] = replace(table, seconds=round(task.seconds, 3))
+                said = table.problem or "measured"
                 log.info("%s: %s: %s in %.3f s", self.db.name, task.name, said, task.seconds)
         return tuple(done.values())
 
@@ -160,23 +163,23 @@ class Survey:
         """Test candidates for foreign keys; one that cannot be tested is logged."""
         from workbench.profiling import relations
 
-        def confirm(candidate: relations.Candidate, connection: sa.Connection) -> Relation | None:
-            return relations.confirm(connection, schema, candidate, as_of)
+        def confirm(candidate: relations.Candidate, connection: sa.Connection) -> Iterator[Any]:
+            yield relations.confirm(connection, schema, candidate, as_of)
 
         candidates = relations.candidates(tables)
         tasks = [Task(each.table, 1, partial(confirm, each)) for each in candidates]
         found = []
         with closing(self._outcomes(tasks, "relations")) as outcomes:
-            for task, outcome in outcomes:
-                if isinstance(outcome, str):
+            for task, failure in outcomes:
+                if failure:
                     said = "%s: a relation of %s was not tested: %s"
-                    log.warning(said, self.db.name, task.name, outcome)
-                elif outcome:
-                    found.append(outcome)
+                    log.warning(said, self.db.name, task.name, failure)
+                elif task.result:
+                    found.append(task.result)
         return found
 
-    def _outcomes(self, tasks: Sequence[Task], what: str) -> Generator[tuple[Task, Any]]:
-        """Yield each task with its result, or with a text: why it has none."""
+    def _outcomes(self, tasks: Sequence[Task], what: str) -> Generator[tuple[Task, str | None]]:
+        """Yield each task as it ends, and why it has failed if it has."""
         if not tasks:
             return
         workers = min(self.db.source.pool.maximum, WORKERS, len(tasks))
@@ -206,8 +209,8 @@ class Survey:
                         self._cancel(futures[future], "stopped")
                     running = list(wait(running, TICK).not_done)
 
-    def _work(self, task: Task) -> Any:
-        """Do a task on a connection; a text says why it failed."""
+    def _work(self, task: Task) -> str | None:
+        """Do a task on a connection; return why it failed, if it did."""
         started = time.monotonic()
         task.deadline = min(started + self.table_seconds, self.deadline)
         if started >= self.deadline:
@@ -223,11 +226,17 @@ class Survey:
         try:
             with task.lock:
                 task.connection = connection.connection.driver_connection
-            return task.work(connection)
+            for result in task.work(connection):
+                task.result = result
+            return None
         except (exc.SQLAlchemyError, driver_error, WorkbenchError) as error:
             said = error.message if isinstance(error, WorkbenchError) else why(error)
             reason = task.stopped or said.removesuffix(".")
             lost = isinstance(error, exc.DBAPIError) and error.connection_invalidated
+        except Exception as error:
+            # A fault of ours must not cost the other tables; its text may hold a value.
+            log.debug("%s: %s", self.db.name, task.name, exc_info=True)
+            reason, lost = f"a fault of workbench itself ({type(error).__name__})", False
         finally:
             with task.lock:
                 task.connection = None
