@@ -286,11 +286,11 @@ def test_nothing_is_said_of_a_profile_without_anything_odd() -> None:
 def test_statements_are_written_for_the_server() -> None:
     made = profile(table(column("x:y", "date", future=1), name="a%b"))
     [found] = find(made)
-    assert found.next_step.endswith(
+    assert found.query.endswith(
         'SELECT * FROM "S"."a%b" WHERE "x:y" > CURRENT_TIMESTAMP ORDER BY "x:y" DESC LIMIT 20'
     )
     [found] = find(replace(made, server="Oracle 19.3"))
-    assert found.next_step.endswith('ORDER BY "x:y" DESC FETCH FIRST 20 ROWS ONLY')
+    assert found.query.endswith('ORDER BY "x:y" DESC FETCH FIRST 20 ROWS ONLY')
 
 
 # What is odd about a schema made for it, with rows that Python knows.
@@ -388,8 +388,8 @@ def test_what_is_odd_about_real_tables_is_found(made: SchemaProfile) -> None:
 
 def test_the_statements_of_next_steps_show_what_is_meant(made: SchemaProfile) -> None:
     statements = {
-        (f.kind, f.table): f.next_step[f.next_step.index("SELECT") :]
-        for f in made.findings if "SELECT" in f.next_step
+        (f.kind, f.table): f.query
+        for f in made.findings if f.query and "SELECT" in f.query
     }  # fmt: skip
     with connect("demo") as db:
         shown = {at: db.read(statement).to_dicts() for at, statement in statements.items()}
@@ -403,4 +403,4 @@ def test_the_statements_of_next_steps_show_what_is_meant(made: SchemaProfile) ->
 
 
 def test_no_personal_value_is_in_a_finding(made: SchemaProfile) -> None:
-    assert "@example.com" not in json.dumps([f.evidence + f.next_step for f in made.findings])
+    assert "@example.com" not in json.dumps([f.evidence + str(f.query) for f in made.findings])

@@ -183,9 +183,8 @@ def test_the_summary_says_what_is_there_and_what_is_most_serious() -> None:
         "Critical, duplicated rows in orders: 12 of 20 rows repeat another.",
     ]
     assert page(pages.summary(profile)).get_text(" ", strip=True).split() == text.split()
-    assert cells(pages.findings_table(profile))[0] == [
-        "critical", "duplicated rows: orders", "12 of 20 rows repeat another.", "Look."
-    ]  # fmt: skip
+    first = page(pages.findings_list(profile)).li.get_text(" ", strip=True)
+    assert first == "Critical, duplicated rows in orders: 12 of 20 rows repeat another. → Look."
 
 
 def test_tables_with_serious_findings_come_first_and_open() -> None:
@@ -210,11 +209,11 @@ def test_hostile_names_and_values_stay_text() -> None:
     table = Table(EVIL, comment=EVIL, problem=EVIL, rows=figure(9), columns=(column,),
                   primary_key=Key((EVIL,)), foreign_keys=(key,))  # fmt: skip
     relation = Relation(EVIL, (EVIL,), EVIL, (EVIL,), False, figure(0.5), figure(4))
-    finding = Finding("critical", EVIL, EVIL, EVIL, EVIL, (EVIL,), figure(1))
+    finding = Finding("critical", EVIL, EVIL, EVIL, EVIL, (EVIL,), figure(1), EVIL)
     profile = SchemaProfile(EVIL, EVIL, NOW, EVIL, 2, (table,), (relation,), (), (finding,))
     changes = [Change("critical", EVIL, EVIL, EVIL, EVIL, EVIL, EVIL)]
     for shown in (
-        pages.summary(profile), pages.inventory(profile), pages.findings_table(profile),
+        pages.summary(profile), pages.inventory(profile), pages.findings_list(profile),
         pages.sections(profile), pages.changes_table(changes),
     ):  # fmt: skip
         raw = BeautifulSoup(shown.html, "html.parser")
@@ -275,5 +274,5 @@ def test_a_wide_schema_makes_no_heavy_page() -> None:
 def test_an_empty_schema_can_be_shown() -> None:
     profile = schema()
     assert "0 tables with 0 columns and 0 rows" in repr(pages.summary(profile))
-    for show in (pages.inventory, pages.findings_table, pages.sections):
+    for show in (pages.inventory, pages.findings_list, pages.sections):
         assert page(show(profile)).get_text()

@@ -71,14 +71,8 @@ def write(
     shown = _progress(progress and sys.stderr.isatty())
     rows = 0
     try:
-        target = _free(path, overwrite)
-        near = TemporaryDirectory(
-            prefix=f".{target.name}.", suffix=".partial", dir=target.parent,
-            ignore_cleanup_errors=True,
-        )  # fmt: skip
-        with near as folder, closing(_telling(batches, path)) as frames, shown:
+        with whole(path, overwrite) as building, closing(_telling(batches, path)) as frames, shown:
             task = shown.add_task(label or path.name, total=None, rate=0, size="")
-            building = Path(folder) / target.name
             first = next(frames, pl.DataFrame())
             with sink(building, first) as put:
                 for frame in chain([first], frames):
@@ -87,10 +81,7 @@ def write(
                         rows += frame.height
                     rate, size = rows / (time.perf_counter() - started), building.stat().st_size
                     shown.update(task, completed=rows, rate=rate, size=decimal(size))
-            with building.open("rb+") as file:
-                os.fsync(file.fileno())
-            _place(building, target, path, overwrite)
-        count = target.stat().st_size
+        count = path.stat().st_size
         return Extract(path, rows, first.width, count, time.perf_counter() - started)
     except OSError as error:
         failure = WorkbenchError(
@@ -98,6 +89,24 @@ def write(
             "Nothing of it was left; a file that was there before is as it was.",
         )
     raise failure
+
+
+@contextmanager
+def whole(path: Path, overwrite: bool) -> Iterator[Path]:
+    """Yield a path to write to, in a folder beside; what is there at the end becomes `path`.
+
+    Raises UsageError, before anything is written, for a path that is taken or leads nowhere.
+    """
+    target = _free(path, overwrite)
+    near = TemporaryDirectory(
+        prefix=f".{target.name}.", suffix=".partial", dir=target.parent, ignore_cleanup_errors=True
+    )
+    with near as folder:
+        building = Path(folder) / target.name
+        yield building
+        with building.open("rb+") as file:
+            os.fsync(file.fileno())
+        _place(building, target, path, overwrite)
 
 
 def _progress(wanted: bool) -> Progress:

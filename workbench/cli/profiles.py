@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -93,12 +91,13 @@ def profile_command(
     """
     if exact and sample_percent:
         raise UsageError("--exact reads every row; it does not go with --sample-percent.")
+    from workbench.extracts import whole
     from workbench.profiling.drift import drift
     from workbench.profiling.model import SEVERITIES, read_profile
     from workbench.profiling.survey import profile_schema
 
     before = read_profile(compare_to) if compare_to else None
-    place = _whole(Path(output), overwrite) if output and output != "-" else nullcontext()
+    place = whole(Path(output), overwrite) if output and output != "-" else nullcontext()
     with cancellable(), place as building:
         profile = profile_schema(
             source, schema, tables or None, depth=depth,
@@ -122,23 +121,6 @@ def profile_command(
         count = f"{len(grave):,} of {len(told):,} findings and changes"
         click.echo(f"error: {count} are {fail_on} or worse, {grave[0].kind} first", err=True)
         context.exit(3)
-
-
-@contextmanager
-def _whole(path: Path, overwrite: bool) -> Iterator[Path]:
-    """Yield a place to write to, that becomes `path` at the end; refuse before anything is read."""
-    from workbench.extracts import _free, _place
-
-    target = _free(path, overwrite)
-    folder = TemporaryDirectory(
-        prefix=f".{target.name}.", suffix=".partial", dir=target.parent, ignore_cleanup_errors=True
-    )
-    with folder as name:
-        building = Path(name) / target.name
-        yield building
-        with building.open("rb+") as file:
-            os.fsync(file.fileno())
-        _place(building, target, path, overwrite)
 
 
 def _show(profile: SchemaProfile, changes: Sequence[Change], since: str | None) -> None:
@@ -166,7 +148,8 @@ def _show(profile: SchemaProfile, changes: Sequence[Change], since: str | None) 
         for item in items:
             mark, colour = MARKS[item.severity]
             if isinstance(item, Finding):
-                at, step = place(item), f"\n→ {item.next_step}"
+                at = place(item)
+                step = "\n".join(filter(None, (f"\n→ {item.next_step}", item.query)))
             else:
                 at, step = ".".join(filter(None, (item.table, item.column))), ""
             words = Text(inert(": ".join(filter(None, (at, item.kind, item.evidence)))))

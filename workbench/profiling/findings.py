@@ -35,9 +35,10 @@ def find(profile: SchemaProfile) -> tuple[Finding, ...]:
 
 
 def _finding(rule: Rule, seen: Seen) -> Finding:
-    step = rule.next_step + seen.look
-    severity = seen.severity or rule.severity
-    return Finding(severity, rule.kind, seen.evidence, step, seen.table, seen.columns, seen.rows)
+    return Finding(
+        seen.severity or rule.severity, rule.kind, seen.evidence, rule.next_step,
+        seen.table, seen.columns, seen.rows, seen.query,
+    )  # fmt: skip
 
 
 def _together(found: list[Finding], kept: int) -> list[Finding]:
@@ -46,7 +47,10 @@ def _together(found: list[Finding], kept: int) -> list[Finding]:
     first, *_ = rest = found[kept:]
     where = listed([place(finding) or finding.evidence for finding in rest])
     more = f"{len(rest):,} {'more' if kept else 'alike'}: {where}. The first: {first.evidence}"
-    return [*found[:kept], replace(first, table=None, columns=(), rows=None, evidence=more)]
+    return [
+        *found[:kept],
+        replace(first, table=None, columns=(), rows=None, query=None, evidence=more),
+    ]
 
 
 def place(finding: Finding) -> str:

@@ -204,6 +204,8 @@ class Finding:
     table: str | None = None
     columns: tuple[str, ...] = ()
     rows: Figure | None = None
+    query: str | None = None
+    """SQL that shows, or mends, what was found."""
 
 
 @dataclass(frozen=True, slots=True)

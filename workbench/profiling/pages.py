@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from workbench import display
 from workbench.display import Shown
+from workbench.extracts import whole
 from workbench.profiling.drift import Change, drift
 from workbench.profiling.model import SEVERITIES, Column, SchemaProfile, Table, read_profile
 from workbench.profiling.sections import QUARTILES, referring, rows_of, sections
@@ -20,14 +21,13 @@ from workbench.profiling.wording import (
     bullets,
     count,
     paragraph,
-    place,
     sentence,
     value,
     words,
 )
 
 __all__ = [
-    "changes_since", "changes_table", "columns_frame", "findings_table", "inventory", "save",
+    "changes_since", "changes_table", "columns_frame", "findings_list", "inventory", "save",
     "sections", "summary",
 ]  # fmt: skip
 PLACE = "data/profile.json"
@@ -94,13 +94,16 @@ def inventory(profile: SchemaProfile) -> Shown:
                   "refers to", "referred to by", "findings")  # fmt: skip
 
 
-def findings_table(profile: SchemaProfile) -> Shown:
-    """List the findings, most serious first, each with its evidence and the next step."""
-    rows = [
-        (f.severity, ": ".join(filter(None, (words(f.kind), place(f)))), f.evidence, f.next_step)
-        for f in profile.findings
+def findings_list(profile: SchemaProfile) -> Shown:
+    """List the findings, most serious first, each with its evidence, the next step and its SQL."""
+    query = Markup("<details><summary>SQL</summary><pre>{}</pre></details>")
+    lines = [
+        Markup("{}<br>→ {}{}").format(
+            sentence(finding), finding.next_step, query.format(finding.query) * bool(finding.query)
+        )
+        for finding in profile.findings
     ]
-    return _table("Findings", rows, "severity", "finding", "evidence", "next step")
+    return Shown(bullets(lines) or paragraph("None."), count(len(lines), "finding"))
 
 
 def changes_table(changes: Sequence[Change]) -> Shown:
@@ -138,9 +141,8 @@ def save(profile: SchemaProfile) -> Shown:
     """Write data/profile.json, and data/columns.csv with a row for each column."""
     listed = display.save(columns_frame(profile), "columns", ["csv"])
     path = Path(os.environ.get("WORKBENCH_RUN_DIR", ".")) / PLACE
-    building = path.with_suffix(".partial")
-    building.write_text(profile.to_json(), encoding="utf-8")
-    building.replace(path)
+    with whole(path, overwrite=True) as building:
+        building.write_text(profile.to_json(), encoding="utf-8")
     link = Markup('<a href="{0}">{0}</a>: {1} tables').format(PLACE, len(profile.tables))
     return Shown(paragraph(link) + Markup(listed.html), f"{PLACE}, {listed.text}")  # noqa: S704
 

@@ -37,13 +37,13 @@ GENERIC = set(
 
 
 class Seen(NamedTuple):
-    """What a rule saw: where, in words, and how many rows; `look` goes into the next step."""
+    """What a rule saw: where, in words, how many rows, and SQL that shows or mends it."""
 
     table: str | None
     columns: tuple[str, ...]
     evidence: str
     rows: Figure | None = None
-    look: str = ""
+    query: str | None = None
     severity: model.Severity | None = None
 
 
@@ -72,9 +72,9 @@ def _duplicates(profile: SchemaProfile) -> Iterator[Seen]:
         if not table.primary_key:
             left = [column.name for column in table.columns if not is_comparable(column)]
             words = f"repeat another one in every column{' but ' * bool(left)}{listed(left)}."
-            look = looks.once(profile, table.name)
+            query = looks.once(profile, table.name)
             severity: model.Severity = "warning" if left else "critical"
-            yield from _counted(table, (), table.duplicates, words, look, severity)
+            yield from _counted(table, (), table.duplicates, words, query, severity)
 
 
 def _fan_out(profile: SchemaProfile) -> Iterator[Seen]:
@@ -89,8 +89,8 @@ def _fan_out(profile: SchemaProfile) -> Iterator[Seen]:
                 f"are equal to another one in all columns but {listed(fan.columns)}, as after a "
                 "join that multiplied them."
             )
-            look = looks.repeated(profile, table.name, same)
-            yield from _counted(table, fan.columns, fan.rows, words, look)
+            query = looks.repeated(profile, table.name, same)
+            yield from _counted(table, fan.columns, fan.rows, words, query)
 
 
 def _orphans(profile: SchemaProfile) -> Iterator[Seen]:
@@ -98,9 +98,9 @@ def _orphans(profile: SchemaProfile) -> Iterator[Seen]:
         if found.declared or float(found.matched.value) >= NEARLY:
             words = f"have no match in {found.to_table} ({', '.join(found.to_columns)})"
             words += ", although a foreign key is declared." if found.declared else "."
-            table, look = profile.table(found.table), looks.orphans(profile, found)
+            table, query = profile.table(found.table), looks.orphans(profile, found)
             severity: model.Severity = "critical" if found.declared else "warning"
-            yield from _counted(table, found.columns, found.orphans, words, look, severity)
+            yield from _counted(table, found.columns, found.orphans, words, query, severity)
 
 
 def _not_profiled(profile: SchemaProfile) -> Iterator[Seen]:
@@ -173,8 +173,8 @@ def _future_dates(profile: SchemaProfile) -> Iterator[Seen]:
         if column.future and not AHEAD.search(_words(column.name)):
             latest = f"; the latest is {column.max.value}" if column.max else ""
             words = f"lie after {column.future.as_of[:10]}, when they were read{latest}."
-            look = looks.beyond(profile, table.name, column.name, "CURRENT_TIMESTAMP", above=True)
-            yield from _counted(table, (column.name,), column.future, words, look)
+            query = looks.beyond(profile, table.name, column.name, "CURRENT_TIMESTAMP", above=True)
+            yield from _counted(table, (column.name,), column.future, words, query)
 
 
 def _outliers(profile: SchemaProfile) -> Iterator[Seen]:
@@ -184,8 +184,8 @@ def _outliers(profile: SchemaProfile) -> Iterator[Seen]:
         for word, figure, fence in _beyond(column):
             limit, above = f"{fence:.6g}", word == "largest"
             words = f"The {word} value, {figure.value}, lies far beyond the others ({figure.how}): "
-            look = looks.beyond(profile, table.name, column.name, limit, above=above)
-            yield Seen(table.name, (column.name,), f"{words}the fence is {limit}.", look=look)
+            query = looks.beyond(profile, table.name, column.name, limit, above=above)
+            yield Seen(table.name, (column.name,), f"{words}the fence is {limit}.", query=query)
 
 
 def _beyond(column: Column) -> Iterator[tuple[str, Figure, float]]:
@@ -285,14 +285,14 @@ def _stale(profile: SchemaProfile) -> Iterator[Seen]:
     for table in profile.tables:
         if table.stale and table.analyzed:
             words = f"The database holds its statistics of {table.analyzed[:10]} for outdated."
-            yield Seen(table.name, (), words, look=looks.gather(profile, table.name))
+            yield Seen(table.name, (), words, query=looks.gather(profile, table.name))
 
 
 def _missing_statistics(profile: SchemaProfile) -> Iterator[Seen]:
     for table in profile.tables:
         if table.kind != "view" and not table.analyzed and not _is(table.rows, 0):
             words = "Statistics were never gathered, as far as the database tells."
-            yield Seen(table.name, (), words, look=looks.gather(profile, table.name))
+            yield Seen(table.name, (), words, query=looks.gather(profile, table.name))
 
 
 def _unused_index(profile: SchemaProfile) -> Iterator[Seen]:
@@ -324,15 +324,15 @@ RULES = (
     Rule("invalid-object", "critical", _invalid,
          "Tell its owner: what builds on it fails, or is slow."),
     Rule("duplicated-rows", "critical", _duplicates,
-         "Sums and counts are too high; read it without them: "),
-    Rule("orphan-rows", "critical", _orphans, "An inner join loses them; see which: "),
+         "Sums and counts are too high; read it without them."),
+    Rule("orphan-rows", "critical", _orphans, "An inner join loses them; see which."),
     Rule("not-profiled", "warning", _not_profiled,
          "Profile this table alone, with more time, when nobody holds it.", alike=True),
     Rule("unenforced-foreign-key", "warning", _not_enforced,
          "Profile with depth 2: it counts the rows without a match.", alike=True),
     Rule("missing-primary-key", "warning", _missing_primary_key,
          "Ask what makes a row one of its kind before you join it or count.", alike=True),
-    Rule("fan-out", "warning", _fan_out, "Count things, not rows; see which: "),
+    Rule("fan-out", "warning", _fan_out, "Count things, not rows; see which."),
     Rule("numbers-in-text", "warning", _numbers_in_text,
          "As text, 10 sorts before 9: cast it, and see what the other texts mean."),
     Rule("dates-in-text", "warning", _dates_in_text,
@@ -340,8 +340,8 @@ RULES = (
     Rule("inconsistent-types", "warning", _inconsistent_types,
          "Cast where you join on it: what is equal may not match otherwise."),
     Rule("future-dates", "warning", _future_dates,
-         "Ask whether they are slips, plans or stand-ins for \"never\": "),
-    Rule("outliers", "warning", _outliers, "Ask whether it is a slip before you average: "),
+         "Ask whether they are slips, plans or stand-ins for \"never\"."),
+    Rule("outliers", "warning", _outliers, "Ask whether it is a slip before you average."),
     Rule("personal-data", "warning", _personal,
          "Leave it out of extracts and reports that do not need it."),
     Rule("nan-values", "warning", _not_numbers,
@@ -354,8 +354,8 @@ RULES = (
     Rule("empty-column", "info", _empty_column, "Ask whether it is still filled.", alike=True),
     Rule("constant-column", "info", _constant_column,
          "It tells no row from another: leave it out of comparisons.", alike=True),
-    Rule("stale-statistics", "info", _stale, "Ask for fresh ones: ", alike=True),
-    Rule("missing-statistics", "info", _missing_statistics, "Ask for them: ", alike=True),
+    Rule("stale-statistics", "info", _stale, "Ask for fresh ones.", alike=True),
+    Rule("missing-statistics", "info", _missing_statistics, "Ask for them.", alike=True),
     Rule("unused-index", "info", _unused_index,
          "Look again after the end of a month, then ask whether it is needed.", alike=True),
     Rule("redundant-index", "info", _redundant_index,
@@ -364,7 +364,8 @@ RULES = (
 
 
 def _counted(
-    table: Table, columns: tuple[str, ...], figure: Figure | None, words: str, look: str = "",
+    table: Table, columns: tuple[str, ...], figure: Figure | None, words: str,
+    query: str | None = None,
     severity: model.Severity | None = None,
 ) -> Iterator[Seen]:  # fmt: skip
     """Yield "12,031 of 20,000 rows (exact) ..." where the figure is above 0."""
@@ -372,7 +373,7 @@ def _counted(
         about = "" if figure.how == "exact" else "about "
         of = f" of {number(table.rows):,.0f}" if table.rows else ""
         said = f"{about}{number(figure):,.0f}{of} rows ({figure.how}) {words}"
-        yield Seen(table.name, columns, said, figure, look, severity)
+        yield Seen(table.name, columns, said, figure, query, severity)
 
 
 def listed(names: Sequence[str]) -> str:
