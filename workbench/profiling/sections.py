@@ -140,7 +140,7 @@ def _range(column: Column) -> Markup:
     if low is None or high is None:
         return Markup("–")
     both = [str(end.value) if _is_id(column) else value(end.value) for end in (low, high)]
-    between = Markup(" –<br>") if len("".join(both)) > 22 else Markup(" – ")
+    between = Markup(" –<br>") if len("".join(both)) > 16 else Markup(" – ")
     ends = between.join(dict.fromkeys(both))
     return Markup("{}{}{}").format(about(low), ends, " characters" if text else "")
 
