@@ -34,9 +34,10 @@ OURS = """
 import resource, sys, time
 from workbench.profiling.survey import profile_schema
 started = time.perf_counter()
-profile = profile_schema("bench", sys.argv[1], sample_percent=float(sys.argv[2]) or None)
+percent = float(sys.argv[2]) or None
+profile = profile_schema("bench", sys.argv[1], sample_percent=percent, table_seconds=3600)
 taken = time.perf_counter() - started
-troubled = [table.name for table in profile.tables if table.problem]
+troubled = [table.problem for table in profile.tables if table.problem]
 assert not troubled, troubled
 profile.to_json()
 print(taken, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)
@@ -151,7 +152,7 @@ def _run(folder: Path, python: str, work: str, *arguments: str) -> tuple[float, 
     environment = _environment() if python == sys.executable else dict(os.environ)
     command = [python, "-c", work, *arguments]
     done = subprocess.run(
-        command, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True
+        command, cwd=folder, env=environment, check=True, capture_output=True, text=True
     )
     taken, peak = map(float, done.stdout.split()[-2:])
     return taken, peak
