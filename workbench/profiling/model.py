@@ -8,7 +8,9 @@ holds without loss: decimals, days and moments are texts in full ("12.50", "2026
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import math
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -39,6 +41,19 @@ class Figure:
     value: Value
     how: str
     as_of: str
+
+    @property
+    def number(self) -> float:
+        """The value as a number; of a day or a moment the days since 1970, NaN of other texts."""
+        try:
+            return float(str(self.value))
+        except ValueError:
+            pass
+        try:
+            moment = dt.datetime.fromisoformat(str(self.value)).replace(tzinfo=None)
+        except ValueError:
+            return math.nan
+        return (moment - dt.datetime(1970, 1, 1)) / dt.timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +181,11 @@ class Table:
     """Rows that repeat another in every column."""
     fan_out: FanOut | None = None
     candidate_keys: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many rows it has, 0 where that is not known."""
+        return int(self.rows.number) if self.rows else 0
 
 
 @dataclass(frozen=True, slots=True)
