@@ -33,6 +33,8 @@ CREATE TABLE small AS SELECT g AS id, 'x' || g AS word FROM generate_series(1, 1
 CREATE TABLE other AS SELECT * FROM small;
 CREATE VIEW a_view AS SELECT * FROM small;
 CREATE MATERIALIZED VIEW kept AS SELECT * FROM small;
+CREATE TABLE people AS SELECT g AS id, CASE WHEN g = 7 THEN repeat('z', 1500)
+    ELSE 'ann' || g || '@corp.example' END AS email FROM generate_series(1, 50) g;
 CREATE VIEW deadly AS SELECT id, pg_terminate_backend(pg_backend_pid()) AS x FROM small;
 CREATE VIEW huge AS
     SELECT id, CASE WHEN id > 50 THEN 9e131071 ELSE 1 END AS n FROM small;
@@ -97,6 +99,15 @@ def test_tables_are_measured_and_views_only_where_they_are_named(db: Database) -
     assert [table.name for table in found.values() if table.kind == "view" and table.rows] == []
     assert found["a_view"].seconds is None
     assert found["kept"].columns[0].distinct.value == 100
+
+
+def test_what_one_depth_keeps_back_no_other_shows(db: Database) -> None:
+    for depth in (1, 2):
+        profile = profile_schema(db, SCHEMA, ["people"], depth=depth)
+        email = profile.tables[0].columns[1]
+        assert (email.min, email.max, email.distinct.value) == (None, None, 50)
+        assert "@corp.example" not in profile.to_json()
+        assert "zzz" not in profile.to_json()
 
 
 @pytest.mark.parametrize("given", [

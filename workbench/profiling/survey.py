@@ -75,8 +75,8 @@ def profile_schema(
                 from workbench.profiling import contents
 
                 part = scope(table, name, connection.dialect, sample_percent, rows)
-                measured = statistics.measure(connection, name, table, part, as_of)
-                yield contents.discreet(measured)
+                figures = statistics.measure(connection, name, table, part, as_of)
+                yield (measured := contents.discreet(figures))
                 if depth > 1:
                     yield contents.examine(connection, name, measured, part, as_of)
 
