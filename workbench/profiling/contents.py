@@ -1,7 +1,8 @@
 """What is in a table's columns, and whether its rows are more than there are things.
 
-One statement reads a bounded sample of rows; all that is said is counted in it, and scaled to the
-table where it is not the whole. Values that look personal are counted, and kept nowhere.
+One statement reads a bounded sample of rows; what a column holds is counted in it, and scaled to
+the table where it is not the whole. Rows that repeat are not: in a sample both must be drawn, so
+that only "at least" is true. Values that look personal are counted, and kept nowhere.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ from workbench.profiling.sampling import Scope
 ROWS = 20_000
 CELLS = 400_000  # a wide table is read in fewer rows
 CHARACTERS = 40_000_000
-LONGEST = 1000  # characters; a column with longer texts holds prose, which nothing here is about
+LONGEST = 1000  # characters; a column with longer texts holds prose, of which no more is read
 TOP, CUT = 10, 80
 KEY_KINDS = ("integer", "decimal", "text", "date", "datetime")
+NUMBERS = ("integer", "decimal", "float")
 KEYS = 5
 CARD_LENGTH = 13  # digits of the shortest card numbers
 UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
@@ -50,10 +52,14 @@ class _Rows:
     frame: pl.DataFrame
     factor: float
     how: str
+    seen: str
     as_of: str
 
     def figure(self, count: int) -> Figure:
         return Figure(round(count * self.factor), self.how, self.as_of)
+
+    def at_least(self, count: int) -> Figure:
+        return Figure(count, self.seen, self.as_of)
 
     def shares(self, found: Sequence[tuple[str, int]]) -> tuple[Share, ...]:
         return tuple(Share(value[:CUT], self.figure(rows)) for value, rows in found)
@@ -64,40 +70,50 @@ def examine(
 ) -> Table:
     """Look into a table that has its figures: add what its columns hold and how rows repeat.
 
-    Reads up to 20,000 rows by one statement. Columns of other kinds, and of texts longer than
-    1,000 characters, are left out. Raises what the database raises.
+    Reads up to 20,000 rows by one statement. Columns of other kinds are left out; rows are not
+    compared in texts longer than 1,000 characters. Raises what the database raises.
     """
-    columns = [column for column in table.columns if _is_comparable(column)]
+    columns = [column for column in table.columns if column.kind != "other"]
     if not columns or (table.rows and not table.rows.value):
-        return table
+        return discreet(table)
     rows = _read(connection, schema, table, columns, scope, as_of)
     declared = declared_keys(table)
-    repeated = rows.frame.height - rows.frame.n_unique()
-    keys: list[tuple[str, ...]] = [(c.name,) for c in columns if _is_key(c, table)]
-    if not keys and not table.primary_key and rows.how == "exact" and not repeated:
-        keys = list(_pairs(rows))
     found = {
         column.name: _column(column, rows.frame[label], rows, declared)
         for label, column in rows.columns.items()
     }
+    compared = {label: each for label, each in rows.columns.items() if is_comparable(each)}
+    table = discreet(replace(table, columns=tuple(found.get(c.name, c) for c in table.columns)))
+    if not compared:
+        return table
+    rows = replace(rows, columns=compared, frame=rows.frame.select(*compared))
+    repeated = rows.frame.height - rows.frame.n_unique()
+    keys: list[tuple[str, ...]] = [(c.name,) for c in compared.values() if _is_key(c, table)]
+    if not keys and not table.primary_key and rows.how == "exact" and not repeated:
+        keys = list(_pairs(rows))
     # Rows with a key differ, if in nothing but what cannot be compared.
     none = Figure(0, "exact", as_of)
     return replace(
         table,
-        columns=tuple(found.get(column.name, column) for column in table.columns),
-        duplicates=none if table.primary_key else rows.figure(repeated),
+        duplicates=none if table.primary_key else rows.at_least(repeated),
         fan_out=_fan_out(rows, declared),
         candidate_keys=tuple(key for key in keys if key not in declared)[:KEYS],
     )
 
 
 def discreet(table: Table) -> Table:
-    """Take the values out of columns whose names promise personal data."""
+    """Take the values out of columns whose names, or values, promise personal data."""
+
+    def is_personal(column: Column) -> bool:
+        ends = (column.min, column.max, *(column.quantiles or {}).values())
+        values = pl.Series("value", [str(end.value) for end in ends if end], pl.String)
+        counted = values.to_frame().with_columns(rows=1)
+        return bool(patterns.named_personal(column.name) or _personal(column, counted))
+
     return replace(
         table,
         columns=tuple(
-            _without_values(column) if patterns.named_personal(column.name) else column
-            for column in table.columns
+            _without_values(column) if is_personal(column) else column for column in table.columns
         ),
     )
 
@@ -114,7 +130,8 @@ def declared_keys(table: Table) -> set[tuple[str, ...]]:
     return keys | {tuple(map(str, columns)) for columns in indexes if None not in columns}
 
 
-def _is_comparable(column: Column) -> bool:
+def is_comparable(column: Column) -> bool:
+    """Tell columns in which rows are compared from LOBs, JSON and long texts."""
     longest = column.max_length
     return column.kind != "other" and (longest is None or int(longest.value) <= LONGEST)
 
@@ -127,9 +144,10 @@ def _read(
     scope: Scope,
     as_of: str,
 ) -> _Rows:
-    width = sum(float(c.mean_length.value) if c.mean_length else 10 for c in columns)
+    lengths = (c.mean_length.number if c.mean_length else 10 for c in columns)
+    width = sum(min(length, LONGEST) for length in lengths)
     most = max(int(min(ROWS, CELLS / len(columns), CHARACTERS / max(width, 1))), 1)
-    total = int(table.rows.value) if table.rows else 0
+    total = table.count
     if total / scope.factor > most:
         scope = sampling.scope(table, schema, connection.dialect, None, most)
     labels = {f"c{place}": column for place, column in enumerate(columns)}
@@ -147,14 +165,18 @@ def _read(
         if column.kind == "datetime"
     )
     if scope.percent is None and len(found) <= most:
-        return _Rows(labels, frame, 1, "exact", as_of)
-    share = min(100 * frame.height / max(total, frame.height, 1), 99)
-    said = f"{float(f'{share:.2g}'):.6f}".rstrip("0").rstrip(".")
-    return _Rows(labels, frame, max(total / max(frame.height, 1), 1), f"sampled {said} %", as_of)
+        return _Rows(labels, frame, 1, "exact", "exact", as_of)
+    factor, some = max(total / max(frame.height, 1), 1), f"{frame.height:,} rows"
+    if scope.percent is None:  # a view
+        return _Rows(labels, frame, factor, f"first {some}", f"seen in the first {some}", as_of)
+    said = f"{float(f'{min(100 / factor, 99):.2g}'):.6f}".rstrip("0").rstrip(".")
+    return _Rows(labels, frame, factor, f"sampled {said} %", f"seen in {some}", as_of)
 
 
 def _text(expression: Any, column: Column, connection: sa.Connection) -> sa.ColumnElement[Any]:
     """Select a value so that it arrives whole: a text on PostgreSQL, as it is from Oracle."""
+    if not is_comparable(column):
+        expression = sa.func.substr(expression, 1, LONGEST)
     if connection.dialect.name == "postgresql":
         return sa.cast(expression, sa.Text)
     if "TIME ZONE" in column.type.upper():
@@ -198,18 +220,15 @@ def _pairs(rows: _Rows) -> Iterator[tuple[str, str]]:
 def _column(
     column: Column, values: pl.Series, rows: _Rows, declared: set[tuple[str, ...]]
 ) -> Column:
-    if column.kind not in KEY_KINDS:
+    if column.kind not in (*KEY_KINDS, "float"):
         return column
     counted = values.drop_nulls().rename("value").value_counts(name="rows")
-    promised, personal = patterns.named_personal(column.name), []
-    longest = int(counted["value"].str.len_bytes().max() or 0)  # type: ignore[arg-type]
-    if promised or column.kind == "text" or (column.kind == "integer" and longest >= CARD_LENGTH):
-        personal = patterns.personal(column.name, counted)
-    if promised or personal:
+    personal = _personal(column, counted)
+    if personal or patterns.named_personal(column.name):
         column = _without_values(column)
-    elif (column.name,) not in declared and _is_repetitive(counted):
+    elif column.kind != "float" and (column.name,) not in declared and _is_repetitive(counted):
         column = replace(column, top=rows.shares(patterns.commonest(counted, TOP)))
-    if column.kind != "text":
+    if column.kind != "text" or not is_comparable(column):
         return replace(column, personal=rows.shares(personal))
     looks = patterns.look(column.name, counted)
     return replace(
@@ -219,6 +238,22 @@ def _column(
         numeric_text=None if personal or looks.numbers is None else rows.figure(looks.numbers),
         date_text=rows.figure(looks.dates),
     )
+
+
+def _personal(column: Column, counted: pl.DataFrame) -> list[tuple[str, int]]:
+    if column.kind not in (*NUMBERS, "text"):
+        return []
+    value = pl.col("value")
+    if column.kind != "text":
+        # 4111111111111111.00 and 4.111111111111111e+15 are a card number too.
+        whole = value.cast(pl.Float64, strict=False).cast(pl.Int64, strict=False).cast(pl.String)
+        plain = pl.when(value.str.contains("e")).then(whole).otherwise(
+            value.str.replace(r"\.0*$", "")
+        )  # fmt: skip
+        counted = counted.select(plain.alias("value"), "rows")
+        if not patterns.named_personal(column.name):
+            counted = counted.filter(value.str.len_bytes() >= CARD_LENGTH)
+    return patterns.personal(column.name, counted)
 
 
 def _is_repetitive(counted: pl.DataFrame) -> bool:
@@ -249,7 +284,7 @@ def _fan_out(rows: _Rows, declared: set[tuple[str, ...]]) -> FanOut | None:
     columns = varying or tuple(surrogates)
     if not more or not columns:
         return None
-    return FanOut(tuple(rows.columns[label].name for label in columns), rows.figure(more))
+    return FanOut(tuple(rows.columns[label].name for label in columns), rows.at_least(more))
 
 
 def near_copies(hashes: pl.DataFrame) -> tuple[tuple[str, ...], int]:

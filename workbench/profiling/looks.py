@@ -23,9 +23,11 @@ def beyond(profile: SchemaProfile, table: str, column: str, limit: str, *, above
     return _sql(profile, rows.order_by(at.desc() if above else at).limit(SHOWN))
 
 
-def once(profile: SchemaProfile, table: str) -> str:
-    """Select rows that are equal only once."""
-    return _sql(profile, _rows(profile, table).distinct())
+def once(profile: SchemaProfile, table: str, names: Iterable[str]) -> str:
+    """Select rows that are equal only once, in all columns or in some."""
+    columns: list[Column] = [sa.column(name) for name in names]
+    rows = sa.select(*columns or [sa.literal_column("*")]).select_from(_named(profile, table))
+    return _sql(profile, rows.distinct())
 
 
 def repeated(profile: SchemaProfile, table: str, names: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from workbench.profiling import looks, model
-from workbench.profiling.contents import LONGEST
+from workbench.profiling.contents import is_comparable
 from workbench.profiling.model import Column, Figure, SchemaProfile, Table
 
 NAMED = 8  # names in a list, before "and 12 more"
@@ -72,7 +72,8 @@ def _duplicates(profile: SchemaProfile) -> Iterator[Seen]:
         if not table.primary_key:
             left = [column.name for column in table.columns if not is_comparable(column)]
             words = f"repeat another one in every column{' but ' * bool(left)}{listed(left)}."
-            query = looks.once(profile, table.name)
+            alike = [column.name for column in table.columns if column.kind != "other"]
+            query = looks.once(profile, table.name, alike if left else ())
             severity: model.Severity = "warning" if left else "critical"
             yield from _counted(table, (), table.duplicates, words, query, severity)
 
@@ -370,7 +371,8 @@ def _counted(
 ) -> Iterator[Seen]:  # fmt: skip
     """Yield "12,031 of 20,000 rows (exact) ..." where the figure is above 0."""
     if figure and number(figure):
-        about = "" if figure.how == "exact" else "about "
+        at_least = figure.how.startswith("seen")
+        about = "" if figure.how == "exact" else "at least " if at_least else "about "
         of = f" of {number(table.rows):,.0f}" if table.rows else ""
         said = f"{about}{number(figure):,.0f}{of} rows ({figure.how}) {words}"
         yield Seen(table.name, columns, said, figure, query, severity)
@@ -405,11 +407,6 @@ def _is(figure: Figure | None, value: float) -> bool:
 
 def _words(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-
-
-def is_comparable(column: Column) -> bool:
-    """Tell columns in which rows are compared from LOBs, JSON and long texts."""
-    return column.kind != "other" and number(column.max_length) <= LONGEST
 
 
 def identifies(table: Table, column: Column) -> bool:
