@@ -30,7 +30,8 @@ from workbench.profiling.sampling import Scope
 
 Expression = sa.ColumnElement[Any]
 CUT = 200  # characters of the smallest and the largest text
-STOPPED = ("57014", "ORA-01013", "DPY-4024")  # cancelled, or past a limit of the session
+# Cancelled, past a limit of the session, or waited for a lock.
+STOPPED = ("57014", "ORA-01013", "DPY-4024", dictionary.LOCKED)
 RANKS = ("min", *map(str, QUANTILES), "max")
 NUMBERS: tuple[Kind, ...] = ("integer", "decimal", "float")
 DAYS: tuple[Kind, ...] = ("date", "datetime")

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -22,8 +22,10 @@ from sqlalchemy import exc
 from workbench.connections import why
 from workbench.errors import UsageError, WorkbenchError
 from workbench.profiling import statistics
+from workbench.profiling.dictionary import LOCK_WAIT
 from workbench.profiling.model import Relation, SchemaProfile, Table
 from workbench.profiling.sampling import ROW_BUDGET, estimated_rows, scope
+from workbench.reporting.text import inert
 
 if TYPE_CHECKING:
     from workbench.database import Database
@@ -186,7 +188,8 @@ class Survey:
         ordered = sorted(tasks, key=lambda task: -task.weight)
         pool = ThreadPoolExecutor(workers, thread_name_prefix="survey")
         futures: dict[Future[Any], Task] = {}
-        with self._shown(tasks, what) as tell:
+        with _bar(len(tasks), what, self.progress) as shown:
+            bar = shown.add_task("", total=sum(task.weight for task in tasks), done=0)
             try:
                 futures |= {pool.submit(self._work, task): task for task in ordered}
                 left = set(futures)
@@ -194,20 +197,23 @@ class Survey:
                     done, left = wait(left, TICK, FIRST_COMPLETED)
                     for future in done:
                         yield futures[future], future.result()
-                    for task in (futures[future] for future in left):
+                        shown.advance(bar, futures[future].weight)
+                    running = [futures[future] for future in left if futures[future].connection]
+                    for task in running:
                         # Again and again, until it has ended.
-                        if task.connection is not None and time.monotonic() >= task.deadline:
+                        if time.monotonic() >= task.deadline:
                             self._cancel(task, None)
-                    tell([futures[future] for future in left])
+                    names = inert(", ".join(task.name for task in running))
+                    shown.update(bar, description=names, done=len(tasks) - len(left))
             finally:
                 # Also by Ctrl-C: nothing stays running on the server.
                 pool.shutdown(wait=False, cancel_futures=True)
                 end = time.monotonic() + PATIENCE
-                running = [future for future in futures if future.running()]
-                while running and time.monotonic() < end:
-                    for future in running:
+                busy = {future for future in futures if future.running()}
+                while busy and time.monotonic() < end:
+                    for future in busy:
                         self._cancel(futures[future], "stopped")
-                    running = list(wait(running, TICK).not_done)
+                    busy = wait(busy, TICK).not_done
 
     def _work(self, task: Task) -> str | None:
         """Do a task on a connection; return why it failed, if it did."""
@@ -226,6 +232,9 @@ class Survey:
         try:
             with task.lock:
                 task.connection = connection.connection.driver_connection
+            if connection.dialect.name == "postgresql":
+                # Ends with the transaction; on Oracle who reads waits for nobody.
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_WAIT}")
             for result in task.work(connection):
                 task.result = result
             return None
@@ -249,53 +258,23 @@ class Survey:
 
     def _cancel(self, task: Task, reason: str | None) -> None:
         if not task.stopped:
-            task.stopped = reason or self._why_slow(task)
+            over = time.monotonic() >= self.deadline
+            late = f"not finished when the {self.seconds:g} s of the run were over"
+            task.stopped = reason or (late if over else f"not finished in {self.table_seconds:g} s")
         # Not after the connection went back to the pool, where another would be hit.
         with task.lock:
             if task.connection is not None:
                 with suppress(Exception):
                     _cancel(task.connection)
 
-    def _why_slow(self, task: Task) -> str:
-        if time.monotonic() >= self.deadline:
-            return f"not finished when the {self.seconds:g} s of the run were over"
-        blockers = self._blockers(task)
-        if blockers:
-            return f"waits for a lock held by session {blockers[0]}"
-        return f"not finished in {self.table_seconds:g} s"
 
-    def _blockers(self, task: Task) -> list[int]:
-        """Ask PostgreSQL whom a statement waits for, if a connection is free."""
-        pool = self.db.engine.pool
-        free = pool.checkedout() < self.db.source.pool.maximum  # type: ignore[attr-defined]
-        if self.db.engine.dialect.name != "postgresql" or not free:
-            return []
-        # Whatever fails here, the statement is too slow all the same.
-        with suppress(Exception), self.db.engine.connect() as connection:
-            pid = task.connection.info.backend_pid
-            return list(connection.execute(sa.select(sa.func.pg_blocking_pids(pid))).scalar_one())
-        return []
-
-    @contextmanager
-    def _shown(self, tasks: Sequence[Task], what: str) -> Iterator[Callable[[list[Task]], None]]:
-        """Show on a terminal how many are done, how long the others may take, and what runs."""
-        total = sum(task.weight for task in tasks)
-        told = "{task.fields[done]} of " + f"{len(tasks)} {what}"
-        columns = (TextColumn(told, markup=False), BarColumn(), TimeRemainingColumn(),
-                   TextColumn("{task.description}", markup=False))  # fmt: skip
-        wanted = self.progress and sys.stderr.isatty()
-        console = Console(stderr=True)
-        with Progress(*columns, console=console, transient=True, disable=not wanted) as shown:
-            bar = shown.add_task("", total=total, done=0)
-
-            def tell(left: list[Task]) -> None:
-                shown.update(
-                    bar, completed=total - sum(task.weight for task in left),
-                    done=len(tasks) - len(left),
-                    description=", ".join(task.name for task in left if task.connection),
-                )  # fmt: skip
-
-            yield tell
+def _bar(total: int, what: str, wanted: bool) -> Progress:
+    """Show on a terminal how many are done, how long the others may take, and what runs."""
+    columns = (TextColumn("{task.fields[done]} of " + f"{total} {what}", markup=False),
+               BarColumn(), TimeRemainingColumn(),
+               TextColumn("{task.description}", markup=False))  # fmt: skip
+    shown = wanted and sys.stderr.isatty()
+    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown)
 
 
 def _cancel(connection: Any) -> None:
