@@ -14,7 +14,8 @@ from bs4 import BeautifulSoup
 
 from workbench.errors import DataError
 from workbench.profiling import pages, sections
-from workbench.profiling.drift import Change
+from workbench.profiling.diagram import diagram
+from workbench.profiling.drift import Change, drift
 from workbench.profiling.model import (
     QUANTILES,
     Column,
@@ -27,6 +28,7 @@ from workbench.profiling.model import (
     Share,
     Table,
 )
+from workbench.profiling.wording import value
 from workbench.reporting.sanitise import Outline, sanitise
 
 NOW = "2026-01-31T06:00:00"
@@ -214,7 +216,7 @@ def test_hostile_names_and_values_stay_text() -> None:
     changes = [Change("critical", EVIL, EVIL, EVIL, EVIL, EVIL, EVIL)]
     for shown in (
         pages.summary(profile), pages.inventory(profile), pages.findings_list(profile),
-        pages.sections(profile), pages.changes_table(changes),
+        pages.sections(profile), pages.changes_since(profile, changes),
     ):  # fmt: skip
         raw = BeautifulSoup(shown.html, "html.parser")
         assert not raw.find_all(["script", "img"])
@@ -250,17 +252,34 @@ def test_changes_are_told_since_a_file_or_the_last_run(
         (project / "reports" / number / "data").mkdir(parents=True)
     runs = sorted((project / "reports").iterdir())
     monkeypatch.setenv("WORKBENCH_RUN_DIR", str(project / "reports" / ".x.partial"))
-    assert "no earlier run has left a profile" in repr(pages.changes_since(after, "latest"))
+    assert pages.earlier(after, "latest") is None
     (runs[0] / "data" / "profile.json").write_text(after.to_json())
     (runs[1] / "data" / "profile.json").write_text(before.to_json())
-    [[severity, change, table, *_]] = cells(pages.changes_since(after, "latest"))
-    assert (table, "table" in change) == ("carts", True)
-    assert severity
-    same = pages.changes_since(after, str(runs[0] / "data" / "profile.json"))
-    assert repr(same) == "Nothing has changed since the profile of 2026-01-31 06:00:00 UTC."
-    assert "Not compared" in repr(pages.changes_since(after, None))
+    assert pages.earlier(after, "latest") == before
+    [[severity, change, table, *_]] = cells(pages.changes_since(before, drift(before, after)))
+    assert (severity, change, table) == ("critical", "table dropped", "carts")
+    same = pages.earlier(after, str(runs[0] / "data" / "profile.json"))
+    told = repr(pages.changes_since(same, drift(same, after)))
+    assert told == "Nothing has changed since the profile of 2026-01-31 06:00:00 UTC."
+    assert pages.earlier(after, None) is None
+    assert "Not compared" in repr(pages.changes_since(None, ()))
     with pytest.raises(DataError, match="cannot be read"):
-        pages.changes_since(after, "nowhere.json")
+        pages.earlier(after, "nowhere.json")
+
+
+def test_the_last_run_of_another_schema_or_source_is_passed_over(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = schema(Table("orders", rows=figure(100)))
+    others = [mine, replace(mine, schema="stock"), replace(mine, source="prod")]
+    for day, profile in enumerate(others, 1):
+        folder = project / "reports" / f"2026010{day}T000000Z-1" / "data"
+        folder.mkdir(parents=True)
+        (folder / "profile.json").write_text(replace(profile, as_of=f"2026-01-0{day}").to_json())
+    monkeypatch.setenv("WORKBENCH_RUN_DIR", str(project / "reports" / ".x.partial"))
+    found = [pages.earlier(profile, "latest") for profile in others]
+    assert [one and one.as_of for one in found] == ["2026-01-01", "2026-01-02", "2026-01-03"]
+    assert pages.earlier(replace(mine, schema="new"), "latest") is None
 
 
 def test_a_wide_schema_makes_no_heavy_page() -> None:
@@ -269,6 +288,51 @@ def test_a_wide_schema_makes_no_heavy_page() -> None:
     tables = [Table(f"table_{n}", rows=figure(n), columns=tuple(columns)) for n in range(60)]
     shown = pages.sections(schema(*tables))
     assert len(sanitise(shown.html, Outline(set())).encode()) < 250_000
+
+
+ODD = {
+    "time": ["08:00:00", "16:30:00.25", "08:00:00+02:00"],
+    "date": ["0044-03-15 BC", "2020-01-01", "12345-01-01", "infinity", "-infinity", "0001-01-01"],
+    "datetime": ["0044-03-15T00:00:00 BC", "12345-01-01T10:00:00", "infinity", "9999-12-31T23:59"],
+    "decimal": ["9" * 131_072, "1." + "0" * 16_382 + "1", "-0.00", "0E-16383", "NaN", "1E+400"],
+    "float": [1e308, -1e308, 5e-324, "Infinity", "-Infinity", "NaN"],
+    "integer": [10**400, -1, "9" * 400],
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_no_value_that_a_database_holds_keeps_a_profile_from_being_shown(
+    kind: str, project: Path
+) -> None:
+    pairs = [(low, high) for low in ODD[kind] for high in ODD[kind]]
+    columns = [
+        Column(f"c{at}{'_id' * (at % 2)}", kind, kind, nulls=figure(1), distinct=figure(3),
+               min=figure(low), max=figure(high), mean=figure(low), stddev=figure(high),
+               quantiles={"0.25": figure(low), "0.5": figure(high), "0.75": figure(high)})
+        for at, (low, high) in enumerate(pairs)
+    ]  # fmt: skip
+    profile = schema(Table("odd", rows=figure(9), columns=tuple(columns)))
+    for show in (pages.summary, pages.inventory, pages.findings_list, pages.sections, pages.save):
+        assert page(show(profile)).get_text()
+    rows = cells(pages.sections(profile))
+    assert len(rows) == len(pairs)
+    assert max(len(row[4]) for row in rows) < 100
+    assert repr(diagram(profile))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("08:00:00", "08:00:00"), ("0044-03-15 BC", "0044-03-15 BC"), ("12:5", "12:5"),
+        ("12345-01-01T00:00:00", "12345-01-01"), ("2026-01-31T17:05:00", "2026-01-31 17:05:00"),
+        ("infinity", "infinity"), ("NaN", "NaN"), ("-0.00", "-0"), ("12500.50", "12,500.5"),
+        ("9" * 60, "1.00000e+60"), ("5 days", "5 days"), (2019, "2019"), (1e300, "1e+300"),
+        ("٣", "٣"), ("0E-16383", "0"), (True, "True"), ("", ""),
+    ],
+)  # fmt: skip
+def test_a_value_is_written_as_what_it_is(given: object, told: str) -> None:
+    assert value(given) == told
+    assert value(given, 6) == told
 
 
 def test_an_empty_schema_can_be_shown() -> None:

@@ -72,11 +72,11 @@ def _lines(profile: SchemaProfile) -> Iterator[Line]:
             here = key.to_schema in (None, profile.schema)
             to_table = key.to_table if here else f"{key.to_schema}.{key.to_table}"
             found = tested.get((table.name, key.columns, to_table))
-            share = percent(float(found.matched.value)) if found and found.orphans.value else ""
+            share = percent(found.matched.number) if found and found.orphans.value else ""
             yield Line(table.name, key.columns, to_table, key.columns not in unique, True, share)
     for found in profile.relations:
         if not found.declared:
-            share = percent(float(found.matched.value))
+            share = percent(found.matched.number)
             yield Line(found.table, found.columns, found.to_table, share=share)
 
 

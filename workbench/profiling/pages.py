@@ -14,9 +14,9 @@ from markupsafe import Markup
 from workbench import display
 from workbench.display import Shown
 from workbench.extracts import whole
-from workbench.profiling.drift import Change, drift
+from workbench.profiling.drift import Change
 from workbench.profiling.model import SEVERITIES, Column, SchemaProfile, Table, read_profile
-from workbench.profiling.sections import QUARTILES, referring, rows_of, sections
+from workbench.profiling.sections import QUARTILES, referring, sections
 from workbench.profiling.wording import (
     bullets,
     count,
@@ -27,8 +27,8 @@ from workbench.profiling.wording import (
 )
 
 __all__ = [
-    "changes_since", "changes_table", "columns_frame", "findings_list", "inventory", "save",
-    "sections", "summary",
+    "changes_since", "columns_frame", "earlier", "findings_list", "inventory", "save", "sections",
+    "summary",
 ]  # fmt: skip
 PLACE = "data/profile.json"
 VALUES = {"min", "max", "mean", "stddev"}  # which would give away what personal data is
@@ -37,8 +37,8 @@ VALUES = {"min", "max", "mean", "stddev"}  # which would give away what personal
 def summary(profile: SchemaProfile) -> Shown:
     """Tell in sentences what is in a schema, how that was measured and what is most serious."""
     tables = profile.tables
-    rows = [table.rows for table in tables if table.rows]
-    about = "" if all(figure.how == "exact" for figure in rows) else "about "
+    about = "" if all(t.rows.how == "exact" for t in tables if t.rows) else "about "
+    rows = count(sum(table.count for table in tables), "row")
     views = sum(table.kind == "view" for table in tables)
     columns = sum(len(table.columns) for table in tables)
     size = _size(tables)
@@ -51,7 +51,7 @@ def summary(profile: SchemaProfile) -> Shown:
         f"Schema {profile.schema} of {profile.source} ({profile.server}) has "
         f"{count(len(tables) - views, 'table')}{f' and {views:,} views' if views else ''} with "
         f"{count(columns, 'column')} and "
-        f"{about}{count(sum(map(rows_of, tables)), 'row')}{f', {size} on disk' if size else ''}. "
+        f"{about}{rows}{f', {size} on disk' if size else ''}. "
         f"{_measured(profile)} Foreign keys: {declared:,} declared{found_too}. "
         f"Findings: {', '.join(told) or 'none'}."
     )
@@ -82,7 +82,7 @@ def inventory(profile: SchemaProfile) -> Shown:
     found = Counter(finding.table for finding in profile.findings)
     rows = [
         (
-            table.name, table.kind, table.rows and rows_of(table),
+            table.name, table.kind, table.rows and table.count,
             table.rows and table.rows.how, _size([table]) or None, len(table.columns),
             ", ".join(table.primary_key.columns) if table.primary_key else None,
             ", ".join(dict.fromkeys(key.to_table for key in table.foreign_keys)) or None,
@@ -106,34 +106,31 @@ def findings_list(profile: SchemaProfile) -> Shown:
     return Shown(bullets(lines) or paragraph("None."), count(len(lines), "finding"))
 
 
-def changes_table(changes: Sequence[Change]) -> Shown:
-    """List what changed between two profiles, most serious first."""
-    rows = [
-        (c.severity, words(c.kind), c.table, c.column, c.evidence)
-        for c in changes
-    ]  # fmt: skip
-    return _table("Changes", rows, "severity", "change", "table", "column", "evidence")
+def earlier(profile: SchemaProfile, compare_to: str | None) -> SchemaProfile | None:
+    """Return the profile that compare_to names: a file's, or "latest" for the last run's.
 
-
-def changes_since(profile: SchemaProfile, compare_to: str | None) -> Shown:
-    """List what changed since an earlier profile: a file, or "latest" for that of the last run.
-
-    Where there is none, a sentence says so. Raises DataError for a file that is no profile.
+    The latest is the newest of earlier runs with this source and schema; None where there is none.
+    Raises DataError for a file that is no profile.
     """
-    path = Path(compare_to) if compare_to else None
-    if compare_to == "latest":
-        run = os.environ.get("WORKBENCH_RUN_DIR")
-        # The newest by its name; a run that failed early has left no profile.
-        earlier = Path(run).parent.glob(f"[0-9]*/{PLACE}") if run else Path().glob(PLACE)
-        path = max(earlier, default=None)
-    if path is None:
-        text = "Not compared: " + ("no earlier run has left a profile." if compare_to else
-                                   "compare_to names no earlier profile.")  # fmt: skip
-    else:
-        before = read_profile(path)
-        if changes := drift(before, profile):
-            return changes_table(changes)
-        text = f"Nothing has changed since the profile of {value(before.as_of)} UTC."
+    if compare_to != "latest":
+        return read_profile(compare_to) if compare_to else None
+    run = os.environ.get("WORKBENCH_RUN_DIR")
+    # The newest by its name; a run that failed early has left no profile.
+    paths = Path(run).parent.glob(f"[0-9]*/{PLACE}") if run else Path().glob(PLACE)
+    found = map(read_profile, sorted(paths, reverse=True))
+    here = (profile.source, profile.schema)
+    return next((one for one in found if (one.source, one.schema) == here), None)
+
+
+def changes_since(before: SchemaProfile | None, changes: Sequence[Change]) -> Shown:
+    """List what changed since an earlier profile, most serious first; or say that nothing did."""
+    if changes:
+        rows = [(c.severity, words(c.kind), c.table, c.column, c.evidence) for c in changes]
+        return _table("Changes", rows, "severity", "change", "table", "column", "evidence")
+    text = (
+        f"Nothing has changed since the profile of {value(before.as_of)} UTC." if before else
+        "Not compared: there is no earlier profile of this schema, or compare_to names none."
+    )  # fmt: skip
     return Shown(paragraph(text), text)
 
 
@@ -172,7 +169,7 @@ def columns_frame(profile: SchemaProfile) -> pl.DataFrame:
 
 def _size(tables: Iterable[Table]) -> str:
     """Write whole megabytes: finer changes whenever the database tidies up."""
-    sizes = [float(table.size.value) for table in tables if table.size]
+    sizes = [table.size.number for table in tables if table.size]
     megabytes = round(sum(sizes) / 1e6)
     return f"{megabytes:,} MB" if megabytes else "< 1 MB" if sizes else ""
 

@@ -5,10 +5,10 @@ What was not counted in every row is marked ≈.
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from datetime import datetime
 from itertools import pairwise
 
 from markupsafe import Markup
@@ -16,6 +16,7 @@ from markupsafe import Markup
 from workbench.display import Shown
 from workbench.profiling.model import SEVERITIES, Column, Figure, SchemaProfile, Table
 from workbench.profiling.wording import (
+    LONGEST,
     about,
     bullets,
     count,
@@ -50,7 +51,7 @@ def sections(profile: SchemaProfile, *, most: int = 30, opened: int = 3) -> Show
 
     def rank(table: Table) -> tuple[int, int, int, str]:
         links = len(table.foreign_keys) + len(linked[table.name])
-        return worst.get(table.name, len(SEVERITIES)), -links, -rows_of(table), table.name
+        return worst.get(table.name, len(SEVERITIES)), -links, -table.count, table.name
 
     ranked = sorted(profile.tables, key=rank)
     parts = [
@@ -89,7 +90,7 @@ def _facts(profile: SchemaProfile, table: Table, linked: list[str]) -> Iterator[
         yield f"{', '.join(key.columns)} refers to {key.to_table} ({', '.join(key.to_columns)})."
     for found in profile.relations:
         if found.table == table.name and not found.declared:
-            share = percent(float(found.matched.value))
+            share = percent(found.matched.number)
             yield (f"{', '.join(found.columns)} seems to refer to {found.to_table} "
                    f"({', '.join(found.to_columns)}): {share} of its values match.")  # fmt: skip
     if linked:
@@ -139,7 +140,10 @@ def _range(column: Column) -> Markup:
     low, high = (column.min_length, column.max_length) if text else (column.min, column.max)
     if low is None or high is None:
         return Markup("–")
-    both = [str(end.value) if _is_id(column) else value(end.value) for end in (low, high)]
+    both = [
+        short(str(end.value), LONGEST) if _is_id(column) else value(end.value)
+        for end in (low, high)
+    ]
     between = Markup(" –<br>") if len("".join(both)) > 16 else Markup(" – ")
     ends = between.join(dict.fromkeys(both))
     return Markup("{}{}{}").format(about(low), ends, " characters" if text else "")
@@ -165,11 +169,12 @@ def histogram(column: Column) -> Markup:
     """
     if not column.quantiles or not column.min or not column.max or _is_id(column):
         return Markup()
-    known = sorted((float(at), _position(figure)) for at, figure in column.quantiles.items())
-    points = [(0.0, _position(column.min)), *known, (1.0, _position(column.max))]
+    known = sorted((float(at), figure.number) for at, figure in column.quantiles.items())
+    points = [(0.0, column.min.number), *known, (1.0, column.max.number)]
     fractions, places = zip(*points, strict=True)
     step = (places[-1] - places[0]) / BINS
-    if not 0 < step < float("inf"):
+    # Infinity has no place, nor have days before the year 1 and after 9999.
+    if not (all(map(math.isfinite, places)) and 0 < step < math.inf):
         return Markup()
 
     def below(place: float) -> float:
@@ -186,22 +191,9 @@ def histogram(column: Column) -> Markup:
     )
 
 
-def _position(figure: Figure) -> float:
-    text = str(figure.value)
-    if text[4:5] == "-" and text[7:8] == "-":
-        return datetime.fromisoformat(text).replace(tzinfo=None).timestamp()
-    return float(text)
-
-
 def _is_id(column: Column) -> bool:
     return re.search(r"(^|[_ ])(o?id|key|nr|no|number)$", column.name.lower()) is not None
 
 
 def _share(part: Figure | None, table: Table) -> float | None:
-    rows = rows_of(table)
-    return float(part.value) / rows if part and rows else None
-
-
-def rows_of(table: Table) -> int:
-    """Return a table's rows, 0 where they are not known."""
-    return int(table.rows.value) if table.rows else 0
+    return part.number / table.count if part and table.count else None

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from decimal import Decimal
 
 from markupsafe import Markup
 
 from workbench.profiling.model import Figure, Finding
+
+NUMBER = re.compile(r"-?\d+(\.\d+)?(E[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+DAY = re.compile(r"\d{4,}-\d\d-\d\d", re.ASCII)
+LONGEST = 40  # characters of a number
 
 
 def percent(share: float) -> str:
@@ -21,7 +26,7 @@ def percent(share: float) -> str:
 
 def counted(figure: Figure | None) -> str:
     """Write a number of rows or values, marked where it is an estimate."""
-    return f"{about(figure)}{float(figure.value):,.0f}" if figure else "–"
+    return f"{about(figure)}{figure.number:,.0f}" if figure else "–"
 
 
 def about(figure: Figure) -> str:
@@ -32,14 +37,15 @@ def about(figure: Figure) -> str:
 def value(value: object, digits: int | None = None) -> str:
     """Write a column's value to be read: midnights as days, a fraction of so many digits."""
     text = str(value)
-    if text[4:5] == "-" and text[7:8] == "-":
+    if DAY.match(text):
         return text.removesuffix("T00:00:00").replace("T", " ")
-    if not text.lstrip("-")[:1].isdigit():
+    if not NUMBER.fullmatch(text):
         return text
     number = Decimal(text)
-    if number and not 1e-6 < abs(number) < 1e15:
-        return f"{number:.6g}" if isinstance(value, float) else text
-    if digits:
+    if len(text) > LONGEST or (number and not 1e-6 < number.copy_abs() < 1e15):
+        exact = not isinstance(value, float) and len(text) <= LONGEST
+        return text if exact else f"{number:.6g}"
+    if digits and number:
         number = round(number, max(0, digits - 1 - number.adjusted()))
     # A number of four digits may be a year.
     shown = f"{number:,f}" if abs(number) >= 10_000 else f"{number:f}"
@@ -52,8 +58,10 @@ def words(kind: str) -> str:
 
 
 def place(finding: Finding) -> str:
-    """Write where a finding was made; empty where it is about the schema."""
-    return ".".join(filter(None, (finding.table, ", ".join(finding.columns))))
+    """Write where a finding was made: "table", "table.column", "table (3 columns)" or ""."""
+    if finding.table and len(finding.columns) > 1:
+        return f"{finding.table} ({len(finding.columns)} columns)"
+    return ".".join(filter(None, (finding.table, *finding.columns)))
 
 
 def sentence(finding: Finding) -> Markup:
