@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "master")
 SCHEMA = f"profile_survey_{WORKER}"
 ROLE = f"profile_survey_{WORKER}_reader"
 SLOW = [f"slow_{number}" for number in range(6)]
+RINGING = "rings\x07\x1b]0;mine\x07"  # a title for the terminal's window
 MADE = f"""
 DROP SCHEMA IF EXISTS {SCHEMA} CASCADE; CREATE SCHEMA {SCHEMA}; SET search_path = {SCHEMA};
 DROP ROLE IF EXISTS {ROLE}; CREATE ROLE {ROLE} LOGIN; GRANT USAGE ON SCHEMA {SCHEMA} TO {ROLE};
@@ -38,6 +40,7 @@ CREATE TABLE people AS SELECT g AS id, CASE WHEN g = 7 THEN repeat('z', 1500)
 CREATE VIEW deadly AS SELECT id, pg_terminate_backend(pg_backend_pid()) AS x FROM small;
 CREATE VIEW huge AS
     SELECT id, CASE WHEN id > 50 THEN 9e131071 ELSE 1 END AS n FROM small;
+CREATE VIEW "{RINGING}" AS SELECT pg_sleep(0.4)::text AS x;
 """ + "".join(f"CREATE VIEW {name} AS SELECT pg_sleep(60)::text AS x;" for name in SLOW)
 
 
@@ -226,3 +229,22 @@ profile_schema("demo", {SCHEMA!r}, {SLOW!r})
     _, errors = process.communicate(timeout=8)
     assert b"KeyboardInterrupt" in errors
     assert running(admin) == 0
+
+
+def test_a_terminal_shows_what_runs_and_obeys_no_name(admin: sa.Connection) -> None:
+    ours, its = os.openpty()
+    program = f"""
+from workbench.profiling.survey import profile_schema
+profile_schema("demo", {SCHEMA!r}, [{RINGING!r}])
+"""
+    subprocess.run([sys.executable, "-c", program], stderr=its, check=True, timeout=60)
+    os.close(its)
+    shown = b""
+    with suppress(OSError):  # the end of a terminal
+        while read := os.read(ours, 65536):
+            shown += read
+    os.close(ours)
+    assert b"0 of 1 tables" in shown
+    assert b"rings" in shown
+    assert b"\x1b]" not in shown
+    assert b"\x07" not in shown
