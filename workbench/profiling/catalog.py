@@ -158,7 +158,8 @@ class _Facts:
         self.statistics = {name: row for name, *row in ask("STATISTICS", 1)}
         self.columns = {(table, name): row for table, name, *row in ask("COLUMNS", 2)}
         self.types = {(table, name): written for table, name, written in ask("TYPES", 2)}
-        self.sizes, self.scans = dict(ask("SIZES", 1)), dict(ask("SCANS", 1))
+        self.sizes = {name: sizes for name, *sizes in ask("SIZES", 1)}
+        self.scans = dict(ask("SCANS", 1))
         self.unenforced = set(ask("UNENFORCED", 2))
         self.partitions: dict[str, list[str]] = {}
         for table, partition in ask("PARTITIONS", 2):
@@ -167,6 +168,7 @@ class _Facts:
     def table(self, name: str, kind: Any, locked: bool) -> model.Table:
         part = {key: found.get(name) or () for key, found in self.parts.items()}
         rows, counted, analyzed, stale = self.statistics.get(name, (None,) * 4)
+        size, heap, toast = self.sizes.get(name, (None,) * 3)
         primary = dict(part["primary_key"])
         checks = [model.Check(check["sqltext"], check["name"]) for check in part["checks"]]
         columns = primary.get("constrained_columns")
@@ -175,7 +177,9 @@ class _Facts:
             kind=kind,
             comment=dict(part["comment"]).get("text"),
             rows=self._figure(rows, counted),
-            size=self._figure(self.sizes.get(name)),
+            size=self._figure(size),
+            heap=self._figure(heap),
+            toast=self._figure(toast),
             columns=tuple(self._column(name, column) for column in part["columns"]),
             primary_key=model.Key(tuple(columns), primary["name"]) if columns else None,
             unique=tuple(model.Key(tuple(k["column_names"]), k["name"]) for k in part["unique"]),

@@ -30,15 +30,23 @@ class PostgreSQL:
     table; of these only SIZES uses one, on tables that nobody has locked.
     """
 
-    # Partitions of partitions as well; pg_partition_tree() would wait for them. What waits for an
-    # exclusive lock is in the way as well: nobody gets past it.
+    # A table, and what is read with it: partitions, theirs, and tables that inherit from it.
+    # pg_partition_tree() would wait for them. What waits for an exclusive lock is in the way as
+    # well: nobody gets past it.
     WITH = """
         WITH RECURSIVE family(root, member) AS (
             SELECT c.oid, c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
             WHERE n.nspname = :schema AND c.relpersistence <> 't' AND NOT c.relispartition
-            UNION ALL
-            SELECT f.root, c.oid FROM family f JOIN pg_inherits i ON i.inhparent = f.member
-            JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition
+            UNION
+            SELECT f.root, i.inhrelid FROM family f JOIN pg_inherits i ON i.inhparent = f.member
+        ), counted(root, together, tuples, inherited) AS (
+            SELECT r.oid, min(m.reltuples) >= 0,
+                CASE WHEN min(m.reltuples) >= 0 THEN sum(m.reltuples::float8)
+                    WHEN r.relkind = 'p' AND r.reltuples >= 0 THEN r.reltuples END,
+                bool_or(m.oid <> r.oid)
+            FROM family f JOIN pg_class r ON r.oid = f.root
+            LEFT JOIN pg_class m ON m.oid = f.member AND m.relkind <> 'p'
+            GROUP BY r.oid, r.relkind, r.reltuples
         ), locked(root, member) AS (
             SELECT DISTINCT f.root, f.member FROM family f JOIN pg_class c ON c.oid = f.member
             LEFT JOIN pg_index i ON i.indrelid = c.oid
@@ -67,52 +75,57 @@ class PostgreSQL:
         WHERE r.relkind = 'p' AND r.oid <> m.oid ORDER BY 1, 2
     """
     # Outdated by the rule of "The Autovacuum Daemon" in the chapter "Routine Database Maintenance
-    # Tasks". Autovacuum gathers nothing for a partitioned table itself: its partitions count.
+    # Tasks". Autovacuum gathers nothing for a partitioned table itself, so what its partitions
+    # have together counts, unless one was never looked at; of a table with heirs nothing is known
+    # then, because its own rows are not all there are.
     STATISTICS = """
-        SELECT r.relname,
-            CASE WHEN r.reltuples >= 0 THEN r.reltuples
-                WHEN min(m.reltuples) >= 0 THEN sum(m.reltuples) END::bigint,
-            CASE WHEN r.reltuples >= 0 THEN greatest(t.analyzed, t.vacuumed)
-                ELSE min(greatest(s.last_analyze, s.last_autoanalyze, s.last_vacuum,
-                    s.last_autovacuum)) END,
+        SELECT r.relname, k.tuples::bigint,
+            CASE WHEN k.together THEN min(greatest(s.last_analyze, s.last_autoanalyze,
+                    s.last_vacuum, s.last_autovacuum)) ELSE t.analyzed END,
             t.analyzed,
             bool_or(s.n_mod_since_analyze > coalesce(o.threshold,
                     current_setting('autovacuum_analyze_threshold'))::float8
                 + coalesce(o.factor, current_setting('autovacuum_analyze_scale_factor'))::float8
                 * greatest(m.reltuples, 0))
-        FROM family f JOIN pg_class r ON r.oid = f.root
+        FROM counted k JOIN pg_class r ON r.oid = k.root JOIN family f ON f.root = k.root
         LEFT JOIN pg_class m ON m.oid = f.member AND m.relkind <> 'p'
         LEFT JOIN pg_stat_all_tables s ON s.relid = m.oid
-        LEFT JOIN LATERAL (SELECT greatest(last_analyze, last_autoanalyze) AS analyzed,
-            greatest(last_vacuum, last_autovacuum) AS vacuumed
+        LEFT JOIN LATERAL (SELECT greatest(last_analyze, last_autoanalyze) AS analyzed
             FROM pg_stat_all_tables WHERE relid = r.oid) t ON true
         CROSS JOIN LATERAL (SELECT
             max(option_value) FILTER (WHERE option_name LIKE '%analyze_threshold') AS threshold,
             max(option_value) FILTER (WHERE option_name LIKE '%analyze_scale_factor') AS factor
             FROM pg_options_to_table(m.reloptions)) o
         WHERE r.relkind IN ('r', 'p', 'm', 'f')
-        GROUP BY r.oid, r.relname, r.reltuples, t.analyzed, t.vacuumed
+        GROUP BY r.oid, r.relname, k.together, k.tuples, t.analyzed
     """
     # A negative n_distinct is a share of the rows; 0 is unknown. The histogram's bounds are those
     # of a sample, without its most common values: no minimum and no maximum.
     COLUMNS = """
-        SELECT s.tablename, s.attname, round(s.null_frac::float8 * c.reltuples)::bigint,
-            round(CASE WHEN s.n_distinct < 0 THEN -s.n_distinct::float8 * c.reltuples
+        SELECT s.tablename, s.attname, round(s.null_frac::float8 * k.tuples)::bigint,
+            round(CASE WHEN s.n_distinct < 0 THEN -s.n_distinct::float8 * k.tuples
                 WHEN s.n_distinct > 0 THEN s.n_distinct END)::bigint,
             greatest(t.last_analyze, t.last_autoanalyze)
         FROM pg_stats s JOIN pg_namespace n ON n.nspname = s.schemaname
         JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = s.tablename
+        JOIN counted k ON k.root = c.oid
         LEFT JOIN pg_stat_all_tables t ON t.relid = c.oid
-        WHERE s.schemaname = :schema AND c.reltuples >= 0 AND s.inherited = (c.relkind = 'p')
+        WHERE s.schemaname = :schema AND k.tuples IS NOT NULL
+            AND s.inherited = coalesce(k.inherited, true)
     """
     TYPES = """
         SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod)
         FROM family f JOIN pg_class c ON c.oid = f.root JOIN pg_attribute a ON a.attrelid = c.oid
         WHERE f.root = f.member AND a.attnum > 0 AND NOT a.attisdropped
     """
+    # What a table inherits from others is read with it, and stands in their own size.
     SIZES = """
-        SELECT r.relname, sum(pg_total_relation_size(f.member))::bigint
-        FROM family f JOIN pg_class r ON r.oid = f.root
+        SELECT r.relname,
+            sum(pg_total_relation_size(m.oid)) FILTER (WHERE m.oid = r.oid OR m.relispartition)
+                ::bigint,
+            sum(pg_relation_size(m.oid))::bigint,
+            coalesce(sum(pg_relation_size(nullif(m.reltoastrelid, 0))), 0)::bigint
+        FROM family f JOIN pg_class r ON r.oid = f.root JOIN pg_class m ON m.oid = f.member
         WHERE r.relkind IN ('r', 'p', 'm') AND f.root NOT IN (SELECT root FROM locked)
         GROUP BY r.oid, r.relname
     """
@@ -189,10 +202,11 @@ class Oracle:
         FROM all_tab_cols WHERE owner = :schema AND hidden_column = 'NO'
     """
     SIZES = """
-        SELECT o.table_name, SUM(s.bytes) FROM user_segments s JOIN (
-            SELECT table_name AS segment, table_name FROM user_tables
-            UNION ALL SELECT index_name, table_name FROM user_indexes
-            UNION ALL SELECT segment_name, table_name FROM user_lobs
+        SELECT o.table_name, SUM(s.bytes), SUM(s.bytes * o.heap), CAST(NULL AS NUMBER)
+        FROM user_segments s JOIN (
+            SELECT table_name AS segment, table_name, 1 AS heap FROM user_tables
+            UNION ALL SELECT index_name, table_name, NULL FROM user_indexes
+            UNION ALL SELECT segment_name, table_name, NULL FROM user_lobs
         ) o ON o.segment = s.segment_name WHERE USER = :schema GROUP BY o.table_name
     """
     UNENFORCED = """

@@ -162,7 +162,11 @@ class Table:
     comment: str | None = None
     rows: Figure | None = None
     size: Figure | None = None
-    """Bytes on disk."""
+    """Bytes on disk, indexes included."""
+    heap: Figure | None = None
+    """Bytes of the blocks with its rows, of which a sample is drawn."""
+    toast: Figure | None = None
+    """Bytes of long values that are kept outside of them."""
     columns: tuple[Column, ...] = ()
     primary_key: Key | None = None
     unique: tuple[Key, ...] = ()

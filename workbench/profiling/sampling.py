@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,11 @@ from workbench.profiling.model import Table
 
 ROW_BUDGET = 200_000
 """Rows up to which a table is read whole; of a larger one, blocks with about as many are."""
+BYTE_BUDGET = 200_000_000
+"""Bytes of rows and long texts, likewise."""
 
 SEED = 1  # the same blocks each time, so that two profiles of one state are equal
-BYTES_PER_ROW = 100  # a guess for tables of which the dictionary knows nothing but the size
+BYTES_PER_ROW = 100  # a guess for tables whose rows nobody has counted
 BLOCK = 8192  # bytes; both databases' default
 FEWEST_BLOCKS = 30  # a sample of fewer says little of what the others hold
 
@@ -38,17 +41,18 @@ def scope(
 ) -> Scope:
     """Decide how much of a table is read.
 
-    Without `percent` it is whole up to `rows` rows by the dictionary, else as many per cent of its
-    blocks as hold about `rows`. A sample of fewer than 30 blocks is not drawn from a table of up
-    to `rows` rows: it is read whole. So are views, which have no blocks.
+    Without `percent` it is whole up to `rows` rows by the dictionary and BYTE_BUDGET bytes, else
+    as many per cent of its blocks as hold about so much. A sample has at least 30 blocks: a table
+    of fewer is read whole, whatever its long texts come to. So are views, which have no blocks.
     """
     columns: list[sa.ColumnClause[Any]] = [sa.column(column.name) for column in table.columns]
     whole = sa.table(table.name, *columns, schema=schema)
-    known, size = estimated_rows(table), _number(table.size)
+    blocks = table.heap.number / BLOCK if table.heap else math.inf
     if percent is None:
-        percent = float(f"{100 * rows / known:.2g}") if known > rows else 100
-    elif known <= rows and size is not None and size / BLOCK * percent / 100 < FEWEST_BLOCKS:
-        percent = 100
+        over = max(estimated_rows(table) / rows, _bytes_read(table) / BYTE_BUDGET, 1)
+        percent = float(f"{100 / over:.2g}")
+    if percent * blocks < 100 * FEWEST_BLOCKS:
+        percent = float(f"{100 * FEWEST_BLOCKS / blocks:.2g}") if blocks else 100
     # Written first, so that what is said is what is done.
     said = _plain(percent)
     if table.kind == "view" or float(said) >= 100:
@@ -61,13 +65,14 @@ def scope(
 
 def estimated_rows(table: Table) -> int:
     """Guess a table's rows: by the dictionary; by the size where it knows none or old ones."""
-    rows, size = _number(table.rows), _number(table.size)
-    guess = (size or 0) // BYTES_PER_ROW
-    return guess if rows is None else max(rows, guess) if table.stale else rows
+    guess = int(table.heap.number) // BYTES_PER_ROW if table.heap else 0
+    return max(table.count, guess) if table.stale or not table.rows else table.count
 
 
-def _number(figure: Any) -> int | None:
-    return None if figure is None else int(figure.value)
+def _bytes_read(table: Table) -> float:
+    """Give the bytes of a table that are read; of long values only texts are."""
+    texts = any(column.kind == "text" for column in table.columns)
+    return sum(size.number for size in (table.heap, table.toast if texts else None) if size)
 
 
 def _plain(percent: float) -> str:
