@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
+import sqlalchemy as sa
 from bs4 import BeautifulSoup
 from commands import command
 from conftest import ROOT
 
 from notebooks import runs_in
-from workbench import connect, read_profile
+from workbench import connect, embedded, profile_schema, read_profile
+from workbench.profiling.model import Table
 from workbench.running.parameters import read_parameters
 
 NOTEBOOK = ROOT / "notebooks" / "profile_schema.ipynb"
@@ -64,10 +68,72 @@ def test_the_files_beside_the_report_hold_the_profile(runs: list[Path]) -> None:
 
 def test_the_next_run_is_compared_with_the_last(runs: list[Path]) -> None:
     first, second = (report(run).get_text(" ", strip=True) for run in runs)
-    assert "Not compared: no earlier run has left a profile." in first
-    assert "no earlier run" not in second
+    assert "Not compared: there is no earlier profile of this schema" in first
+    assert "Not compared" not in second
     assert "depth" in second.split("What has changed")[-1]
     assert read_profile(runs[1] / "data" / "profile.json").depth == 2
+
+
+ODD = {
+    "start_time time": "08:00:00",
+    "zoned timetz": "16:30:00+02",
+    "born date": "0044-03-15 BC",
+    "valid_to date": "12345-01-01",
+    "ends date": "infinity",
+    "seen timestamptz": "-infinity",
+    "built timestamp": "12000-01-01 10:00",
+    "took interval": "3 days 04:05",
+    "large numeric": "9" * 5_000,
+    "fine numeric": "0." + "0" * 5_000 + "1",
+    "ratio float8": "Infinity",
+    "part numeric": "NaN",
+}
+
+
+@pytest.fixture
+def odd_schema(worker_id: str) -> Iterator[str]:
+    """A table of a key and values that Python has no type for, or none as large."""
+    name = f"profile_odd_{worker_id}"
+    with connect("demo"):
+        engine = sa.create_engine(embedded.connection_url(), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"DROP SCHEMA IF EXISTS {name} CASCADE; CREATE SCHEMA {name}")
+        connection.exec_driver_sql(
+            f"CREATE TABLE {name}.odd (id int PRIMARY KEY, {', '.join(ODD)})"
+        )
+        typical = ["10:00", "10:00+00", *["2020-01-01"] * 5, "1 day", *["1"] * 4]
+        for number, values in enumerate((list(ODD.values()), typical)):
+            literals = ", ".join(f"'{value}'" for value in values)
+            connection.exec_driver_sql(f"INSERT INTO {name}.odd VALUES ({number}, {literals})")
+        yield name
+        connection.exec_driver_sql(f"DROP SCHEMA {name} CASCADE")
+    engine.dispose()
+
+
+def test_times_and_far_days_and_endless_numbers_are_told_as_they_are(
+    odd_schema: str, tmp_path: Path
+) -> None:
+    profile = profile_schema("demo", odd_schema, depth=2, progress=False)
+    earlier = tmp_path / "earlier.json"
+    earlier.write_text(replace(profile, tables=(*profile.tables, Table("gone"))).to_json())
+    words = ("-p", "schema", odd_schema, "-p", "depth", "2", "-p", "compare_to", str(earlier))
+    done = command("run", str(NOTEBOOK), "--output", str(tmp_path), *words)
+    assert done.returncode == 0, done.stderr
+    [run] = runs_in(tmp_path / "profile_schema")
+    [verdict] = json.loads((run / "run.json").read_text())["validations"]
+    assert (verdict["passed"], verdict["message"][:5]) == (False, "gone:")
+    page = report(run)
+    [changes] = [t for t in page("table") if t.caption and t.caption.get_text() == "Changes"]
+    assert [row.td.get_text() for row in changes.select("tbody tr")] == ["critical"]
+    cells = [[c.get_text(" ", strip=True) for c in row(["th", "td"])] for row in page("tr")]
+    ranges = {c[0].split()[0]: c[4] for c in cells if len(c) == 6}
+    assert ranges["start_time"] == "08:00:00 – 10:00:00"
+    assert ranges["born"].startswith("0044-03-15 BC")
+    assert ranges["valid_to"].endswith("12345-01-01")
+    assert "infinity" in ranges["ends"]
+    assert "2020-01-01" in ranges["ends"]
+    assert ranges["large"].startswith("1 –")
+    assert max(map(len, ranges.values())) < 60
 
 
 def test_a_schema_that_is_not_there_is_told_in_a_sentence(tmp_path: Path) -> None:
