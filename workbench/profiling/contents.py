@@ -36,7 +36,7 @@ KEYS = 5
 CARD_LENGTH = 13  # digits of the shortest card numbers
 UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 PAIRED = 12  # columns whose pairs are tried as keys
-FEW = 20  # rows; among fewer, two that are alike say nothing
+FEW = 20  # rows; among fewer, neither two that are alike nor that none are says anything
 VARYING = 3  # columns in which rows that fan out may differ
 SEARCHED = 12  # columns among which those are looked for
 
@@ -195,24 +195,24 @@ def _is_key(column: Column, table: Table) -> bool:
     figures = (table.rows, column.distinct, column.nulls)
     if column.kind not in KEY_KINDS or any(f is None or f.how != "exact" for f in figures):
         return False
-    rows, distinct, nulls = (int(figure.value) for figure in figures if figure)
+    rows, distinct, nulls = (figure.number for figure in figures if figure)
     is_whole = column.kind != "decimal" or not any(
         "." in str(end.value) for end in (column.min, column.max) if end
     )
-    return rows > 1 and distinct == rows and not nulls and is_whole
+    return rows >= FEW and distinct == rows and not nulls and is_whole
 
 
 def _pairs(rows: _Rows) -> Iterator[tuple[str, str]]:
     """Find pairs of columns that identify the rows of a whole table."""
     frame = rows.frame
-    counts = {
-        label: frame[label].n_unique()
-        for label, column in rows.columns.items()
-        if column.kind in KEY_KINDS and frame[label].null_count() == 0
-    }
+    able = {label: each for label, each in rows.columns.items() if each.kind in KEY_KINDS}
+    # Of a column whose values were not counted nobody knows that it is no key by itself.
+    if frame.height < FEW or not all(column.distinct for column in able.values()):
+        return
+    counts = {label: frame[label].n_unique() for label in able if not frame[label].null_count()}
     likely = sorted(counts, key=counts.__getitem__, reverse=True)[:PAIRED]
     for one, other in combinations([label for label in counts if label in likely], 2):
-        enough = 1 < frame.height <= counts[one] * counts[other]
+        enough = frame.height <= counts[one] * counts[other]
         if enough and frame.select(one, other).n_unique() == frame.height:
             yield rows.columns[one].name, rows.columns[other].name
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 import re
 from bisect import bisect_left, bisect_right
@@ -204,7 +203,15 @@ def _range(old: Side, new: Side) -> Iterator[Change]:
     That time goes on is no change.
     """
     low, high, new_low, new_high = (_real(f) for _, c in (old, new) for f in (c.min, c.max))
-    if identifies(*new) or low is None or high is None or new_low is None or new_high is None:
+    is_text = "text" in (old[1].kind, new[1].kind)
+    if (
+        is_text
+        or identifies(*new)
+        or low is None
+        or high is None
+        or new_low is None
+        or new_high is None
+    ):
         return
     sure, new_sure = (
         all(figure and figure.how == "exact" for figure in (column.min, column.max))
@@ -237,9 +244,9 @@ def _distribution(old: Side, new: Side) -> Iterator[Change]:
         for cut in (bisect_left, bisect_right):  # below the value, and up to it
             (least, most), (new_least, new_most) = (_bounds(curve, value, cut) for curve in curves)
             shift = max(shift, new_least - most, least - new_most)
-    medians = [(column.quantiles or {})["0.5"] for _, column in (old, new)]
+    medians = [f for _, c in (old, new) if c.quantiles and (f := c.quantiles.get("0.5"))]
     values = [number(table.rows) - number(column.nulls) for table, column in (old, new)]
-    if _reaches(shift, SHIFT + _error(medians, values)):
+    if len(medians) == 2 and _reaches(shift, SHIFT + _error(medians, values)):
         severity: Severity = "critical" if _reaches(shift, LARGE_SHIFT) else "warning"
         was, now = (median.value for median in medians)
         said = f"At least {shift:.0%} of the values moved; the median went from {was} "
@@ -282,13 +289,6 @@ def _moved(was: float, now: float) -> float:
 
 
 def _real(figure: Figure | None) -> float | None:
-    """Give a finite number, or a day or moment as seconds; None for what is neither."""
-    try:
-        value = number(figure) if figure else math.nan
-    except ValueError:
-        try:
-            moment = dt.datetime.fromisoformat(str(figure and figure.value))
-        except ValueError:
-            return None
-        value = moment.replace(tzinfo=dt.UTC).timestamp()
+    """Give a finite number, or a day or moment as one; None for what is neither."""
+    value = figure.number if figure else math.nan
     return value if math.isfinite(value) else None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
-from itertools import groupby
 from typing import Any
 
 from workbench.profiling import model
@@ -27,16 +27,20 @@ def find(profile: SchemaProfile) -> tuple[Finding, ...]:
 
     found: list[Finding] = []
     for rule in RULES:
-        seen = sorted((_finding(rule, each) for each in rule.seek(profile)), key=importance)
-        for _, group in groupby(seen, key=lambda finding: finding.severity):
-            found += _together(list(group), 0 if rule.alike else KEPT)
+        groups = defaultdict[Any, list[Finding]](list)
+        for finding in sorted(
+            (_finding(rule, each) for each in rule.seek(profile)), key=importance
+        ):
+            groups[finding.severity, finding.next_step].append(finding)
+        for group in groups.values():
+            found += _together(group, 0 if rule.alike else KEPT)
     # Within a kind they keep their order, what is told together comes last.
     return tuple(sorted(found, key=lambda finding: importance(finding)[:3]))
 
 
 def _finding(rule: Rule, seen: Seen) -> Finding:
     return Finding(
-        seen.severity or rule.severity, rule.kind, seen.evidence, rule.next_step,
+        seen.severity or rule.severity, rule.kind, seen.evidence, seen.next_step or rule.next_step,
         seen.table, seen.columns, seen.rows, seen.query,
     )  # fmt: skip
 

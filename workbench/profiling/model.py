@@ -11,10 +11,13 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+from annotated_types import Predicate
 
 from workbench.errors import DataError
 
@@ -29,17 +32,35 @@ Kind = Literal[
 Severity = Literal["critical", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # most serious first
 QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+HOW = r"exact|dictionary|sampled \d+(\.\d+)? %|first [\d,]+ rows|seen in (the first )?[\d,]+ rows"
+
+
+def is_origin(how: str) -> bool:
+    """Tell the words that say how a figure was obtained."""
+    return re.fullmatch(HOW, how) is not None
+
+
+def is_count(figure: Figure) -> bool:
+    """Tell a number, such as one of rows or characters, from other values."""
+    return isinstance(figure.value, int | float) and math.isfinite(figure.number)
+
+
+def is_share(text: str) -> bool:
+    """Tell a fraction of 1, such as "0.5"."""
+    return re.fullmatch(r"0\.\d+", text) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
     """A number: `how` is "dictionary", "exact" or "sampled 5 %", `as_of` ISO 8601 in UTC.
 
-    What has no value (the largest of no rows) has no figure: None stands in its place.
+    Of a view, whose rows are in no blocks, it may be "first 20,000 rows". Nothing is scaled where
+    it is "seen in 20,000 rows", or in the first: there are at least so many. What has no value
+    (the largest of no rows) has no figure: None stands in its place.
     """
 
     value: Value
-    how: str
+    how: Annotated[str, Predicate(is_origin)]
     as_of: str
 
     @property
@@ -56,12 +77,15 @@ class Figure:
         return (moment - dt.datetime(1970, 1, 1)) / dt.timedelta(days=1)
 
 
+Count = Annotated[Figure, Predicate(is_count)]
+
+
 @dataclass(frozen=True, slots=True)
 class Share:
     """How many rows hold a value or have a shape (a mask, a kind of personal data)."""
 
     value: str
-    rows: Figure
+    rows: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,24 +104,24 @@ class Column:
     nullable: bool = True
     default: str | None = None
     comment: str | None = None
-    nulls: Figure | None = None
-    distinct: Figure | None = None
+    nulls: Count | None = None
+    distinct: Count | None = None
     min: Figure | None = None
     max: Figure | None = None
-    mean: Figure | None = None
-    stddev: Figure | None = None
-    nan: Figure | None = None
-    infinite: Figure | None = None
-    blank: Figure | None = None
-    min_length: Figure | None = None
-    max_length: Figure | None = None
-    mean_length: Figure | None = None
-    true: Figure | None = None
-    future: Figure | None = None
-    quantiles: dict[str, Figure] | None = None
+    mean: Count | None = None
+    stddev: Count | None = None
+    nan: Count | None = None
+    infinite: Count | None = None
+    blank: Count | None = None
+    min_length: Count | None = None
+    max_length: Count | None = None
+    mean_length: Count | None = None
+    true: Count | None = None
+    future: Count | None = None
+    quantiles: dict[Annotated[str, Predicate(is_share)], Figure] | None = None
     # Tier 2
-    numeric_text: Figure | None = None
-    date_text: Figure | None = None
+    numeric_text: Count | None = None
+    date_text: Count | None = None
     top: tuple[Share, ...] = ()
     masks: tuple[Share, ...] = ()
     personal: tuple[Share, ...] = ()
@@ -140,7 +164,7 @@ class Index:
     name: str
     columns: tuple[str | None, ...]
     unique: bool = False
-    scans: Figure | None = None
+    scans: Count | None = None
     """How often it was used since the server's counters began; None where nothing tells."""
 
 
@@ -149,7 +173,7 @@ class FanOut:
     """Rows that are equal in all but `columns`: more rows than things."""
 
     columns: tuple[str, ...]
-    rows: Figure
+    rows: Count
     """How many rows are more than one of their group."""
 
 
@@ -160,8 +184,8 @@ class Table:
     name: str
     kind: Literal["table", "view", "materialized view"] = "table"
     comment: str | None = None
-    rows: Figure | None = None
-    size: Figure | None = None
+    rows: Count | None = None
+    size: Count | None = None
     """Bytes on disk, indexes included."""
     heap: Figure | None = None
     """Bytes of the blocks with its rows, of which a sample is drawn."""
@@ -181,7 +205,7 @@ class Table:
     problem: str | None = None
     seconds: float | None = None
     # Tier 2
-    duplicates: Figure | None = None
+    duplicates: Count | None = None
     """Rows that repeat another in every column."""
     fan_out: FanOut | None = None
     candidate_keys: tuple[tuple[str, ...], ...] = ()
@@ -201,9 +225,9 @@ class Relation:
     to_table: str
     to_columns: tuple[str, ...]
     declared: bool
-    matched: Figure
+    matched: Count
     """Share (0 to 1) of the distinct values that are present in the other table."""
-    orphans: Figure
+    orphans: Count
     """Rows whose value is not there."""
 
 
@@ -227,7 +251,7 @@ class Finding:
     next_step: str
     table: str | None = None
     columns: tuple[str, ...] = ()
-    rows: Figure | None = None
+    rows: Count | None = None
     query: str | None = None
     """SQL that shows, or mends, what was found."""
 
@@ -243,6 +267,8 @@ class SchemaProfile:
     depth: int
     tables: tuple[Table, ...]
     relations: tuple[Relation, ...] = ()
+    untested: Count | None = None
+    """How many likely foreign keys were not tested; None: all were."""
     invalid_objects: tuple[InvalidObject, ...] = ()
     findings: tuple[Finding, ...] = ()
     version: int = VERSION

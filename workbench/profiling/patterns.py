@@ -11,16 +11,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from workbench.profiling.names import CODE, words
+
 RUN = 4  # a longer run in a mask is written with its length
 # In text, a leading zero is part of a value, and so is every digit of a code.
 NUMBER = (
     r"^[+-]?(?:(?:0|[1-9]\d*)(?:[.,]\d+)?|\.\d+|[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?"
     r"|\d\.\d+[eE][+-]?\d{1,3})$"
-)
-CODE_NAME = re.compile(
-    r"(^|_)(id|ids|code|key|no|nr|num|number|ref|reference|account|acct|zip|zipcode|plz|postcode"
-    r"|postal|cusip|isin|sedol|lei|iban|bic|sku|ean|gtin|upc|barcode|serial|uuid|guid|hash|pin"
-    r"|version|phone|mobile|fax|tel)($|_)"
 )
 CODE_LENGTH = 5  # digits; whole numbers that all have the same number of them are codes
 TIME = r"[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:[.,]\d+)?)?(?: ?(?:Z|[+-]\d\d(?::?\d\d)?))?$"
@@ -56,11 +53,6 @@ CARD = (
     r"^(?:4\d{12}(?:\d{3}){0,2}|(?:5[1-5]|2[2-7])\d{14}|3[47]\d{13}|3(?:0[0-5]|[68]\d)\d{11,16}"
     r"|(?:6011|6[45]\d\d|35\d\d|62\d\d)\d{12,15}|(?:50|5[6-9]|6\d)\d{11,17})$"
 )
-
-
-def words(name: str) -> str:
-    """Write a column's name in lower case with `_` between its words."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[\W_]+", "_", name).strip("_").lower()
 
 
 def named_personal(name: str) -> str | None:
@@ -121,7 +113,7 @@ def _numbers(name: str, filled: pl.DataFrame, is_date: pl.Series) -> int | None:
     """
     values = filled["value"]
     zeros = values.str.contains(r"^0\d+$")
-    if CODE_NAME.search(words(name)) or _rows(filled, zeros) * 100 > filled["rows"].sum():
+    if CODE.search(words(name)) or _rows(filled, zeros) * 100 > filled["rows"].sum():
         return None
     found = values.str.contains(NUMBER) & ~is_date
     shown = values.filter(found)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from workbench.profiling import looks, model
 from workbench.profiling.contents import is_comparable
 from workbench.profiling.model import Column, Figure, SchemaProfile, Table
+from workbench.profiling.names import AHEAD, GENERIC, IDENTIFIER, words
 
 NAMED = 8  # names in a list, before "and 12 more"
 FEW = 10  # rows: that fewer of them are alike may be chance
@@ -18,22 +19,14 @@ TEXT_SHARE = 0.95  # of the values; the others are slips and "n/a"
 NEARLY = 0.9  # of the distinct values found in the other table; fewer are chance
 INDEX_ROWS = 10_000  # an index of a smaller table costs next to nothing
 FENCE = 3.0  # interquartile ranges beyond a quartile: Tukey's outer fences
+# What to do where a table was not profiled, by what its problem says.
+STEPS = {
+    r"\block": "Profile it again when nobody holds it.",
+    r"(?i)permission|privilege|ORA-00942": "Ask its owner for the right to read it.",
+    r"populated": "Ask its owner to refresh it.",
+    r"not (finished|reached)": "Profile this table alone, with more time.",
+}
 MEASURED = ("integer", "decimal", "float")
-# Names of identifiers, which are no quantities, and texts although they are made of digits.
-ID = re.compile(
-    r"(^|_)(id|ids|oid|key|pk|fk|code|no|nr|num|number|uuid|guid|cusip|isin|sedol|ticker|zip|"
-    r"zipcode|postcode|phone|mobile|fax|account|iban|version|year)$"
-)
-# Names of days that are meant to lie ahead.
-AHEAD = re.compile(
-    r"(^|_)((plan|planned|exp|valid|due|end|ends|until|thru|through|to|next|eta|term|call)(_|$)|"
-    r"expir|expect|matur|schedul|forecast|estimat|deadlin|renew|settle|effectiv|deliver|redem|target)"
-)
-# Names that mean another thing in every table.
-GENERIC = set(
-    "id name code type status state kind description comment comments note notes value date time "
-    "title label text key number amount rank source category level flag owner".split()
-)
 
 
 class Seen(NamedTuple):
@@ -45,6 +38,7 @@ class Seen(NamedTuple):
     rows: Figure | None = None
     query: str | None = None
     severity: model.Severity | None = None
+    next_step: str | None = None
 
 
 class Rule(NamedTuple):
@@ -105,7 +99,10 @@ def _orphans(profile: SchemaProfile) -> Iterator[Seen]:
 
 
 def _not_profiled(profile: SchemaProfile) -> Iterator[Seen]:
-    return (Seen(table.name, (), table.problem) for table in profile.tables if table.problem)
+    for table in profile.tables:
+        if table.problem:
+            steps = (step for cause, step in STEPS.items() if re.search(cause, table.problem))
+            yield Seen(table.name, (), table.problem, next_step=next(steps, None))
 
 
 def _not_enforced(profile: SchemaProfile) -> Iterator[Seen]:
@@ -171,11 +168,11 @@ def _inconsistent_types(profile: SchemaProfile) -> Iterator[Seen]:
 
 def _future_dates(profile: SchemaProfile) -> Iterator[Seen]:
     for table, column in _columns(profile):
-        if column.future and not AHEAD.search(_words(column.name)):
+        if column.future and not AHEAD.search(words(column.name)):
             latest = f"; the latest is {column.max.value}" if column.max else ""
-            words = f"lie after {column.future.as_of[:10]}, when they were read{latest}."
+            said = f"lie after {column.future.as_of[:10]}, when they were read{latest}."
             query = looks.beyond(profile, table.name, column.name, "CURRENT_TIMESTAMP", above=True)
-            yield from _counted(table, (column.name,), column.future, words, query)
+            yield from _counted(table, (column.name,), column.future, said, query)
 
 
 def _outliers(profile: SchemaProfile) -> Iterator[Seen]:
@@ -183,7 +180,8 @@ def _outliers(profile: SchemaProfile) -> Iterator[Seen]:
         if identifies(table, column):
             continue
         for word, figure, fence in _beyond(column):
-            limit, above = f"{fence:.6g}", word == "largest"
+            # Rounded, it could lie beyond the value.
+            limit, above = repr(fence), word == "largest"
             words = f"The {word} value, {figure.value}, lies far beyond the others ({figure.how}): "
             query = looks.beyond(profile, table.name, column.name, limit, above=above)
             yield Seen(table.name, (column.name,), f"{words}the fence is {limit}.", query=query)
@@ -248,6 +246,12 @@ def _undeclared_foreign_key(profile: SchemaProfile) -> Iterator[Seen]:
             share = f"{math.floor(matched * 10_000) / 100:g} % of the distinct values are in "
             where = f"{found.to_table} ({', '.join(found.to_columns)}) ({found.matched.how})."
             yield Seen(found.table, found.columns, share + where)
+
+
+def _untested_keys(profile: SchemaProfile) -> Iterator[Seen]:
+    if profile.untested:
+        words = "likely foreign keys were not tested: they are too many, or it took too long."
+        yield Seen(None, (), f"{profile.untested.number:,.0f} {words}")
 
 
 def _empty_table(profile: SchemaProfile) -> Iterator[Seen]:
@@ -328,14 +332,14 @@ RULES = (
          "Sums and counts are too high; read it without them."),
     Rule("orphan-rows", "critical", _orphans, "An inner join loses them; see which."),
     Rule("not-profiled", "warning", _not_profiled,
-         "Profile this table alone, with more time, when nobody holds it.", alike=True),
+         "The reason is the database's own: ask the table's owner.", alike=True),
     Rule("unenforced-foreign-key", "warning", _not_enforced,
          "Profile with depth 2: it counts the rows without a match.", alike=True),
     Rule("missing-primary-key", "warning", _missing_primary_key,
          "Ask what makes a row one of its kind before you join it or count.", alike=True),
     Rule("fan-out", "warning", _fan_out, "Count things, not rows; see which."),
     Rule("numbers-in-text", "warning", _numbers_in_text,
-         "As text, 10 sorts before 9: cast it, and see what the other texts mean."),
+         "Cast it before you sort or compare, and see what the other texts mean."),
     Rule("dates-in-text", "warning", _dates_in_text,
          "Cast it before you sort or compare; ask which of day and month comes first."),
     Rule("inconsistent-types", "warning", _inconsistent_types,
@@ -350,6 +354,8 @@ RULES = (
     Rule("blank-texts", "info", _blanks, "Make them null before you count or join."),
     Rule("undeclared-foreign-key", "info", _undeclared_foreign_key,
          "Join on it, and ask whether it is meant as a foreign key."),
+    Rule("untested-keys", "info", _untested_keys,
+         "Profile fewer tables at once, or with more time."),
     Rule("empty-table", "info", _empty_table,
          "Ask whether its load has failed, or nobody uses it any more.", alike=True),
     Rule("empty-column", "info", _empty_column, "Ask whether it is still filled.", alike=True),
@@ -398,19 +404,15 @@ def _columns(profile: SchemaProfile) -> Iterator[tuple[Table, Column]]:
 
 def number(figure: Figure | None) -> float:
     """Give a figure's value; 0 where there is none."""
-    return float(figure.value) if figure else 0.0
+    return figure.number if figure else 0.0
 
 
 def _is(figure: Figure | None, value: float) -> bool:
-    return figure is not None and float(figure.value) == value
-
-
-def _words(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    return figure is not None and figure.number == value
 
 
 def identifies(table: Table, column: Column) -> bool:
     """Tell keys and identifiers, by declaration or name, from quantities."""
     keys = [table.primary_key, *table.unique, *table.foreign_keys]
     declared = any(key and column.name in key.columns for key in keys)
-    return declared or ID.search(_words(column.name)) is not None
+    return declared or IDENTIFIER.search(words(column.name)) is not None
