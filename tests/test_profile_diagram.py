@@ -11,11 +11,15 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from nbformat.v4 import new_output
+from bs4 import BeautifulSoup
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from workbench.profiling.diagram import diagram
 from workbench.profiling.model import (
@@ -27,6 +31,7 @@ from workbench.profiling.model import (
     SchemaProfile,
     Table,
 )
+from workbench.reporting.html import render
 from workbench.reporting.outputs import shown
 from workbench.reporting.sanitise import Outline
 
@@ -299,19 +304,57 @@ def test_a_report_shows_it_and_prints_a_tall_one_over_several_pages() -> None:
             shown([new_output("display_data", data=data, metadata=metadata)], Outline(set()))
         )
 
-    assert 'class="tall"' in markup(shop())
+    wide = BeautifulSoup(markup(shop()), "html.parser").figure
+    assert wide["class"] == ["scroll", "tall"]
+    assert (wide["role"], wide["tabindex"], bool(wide["aria-label"])) == ("region", "0", True)
     small = markup(profile_of(["orders", "customers"], [("orders", "customers")]))
     assert '<figure><img src="data:image/svg+xml;base64,' in small
     assert 'alt="Diagram of 2 tables of schema s: orders refers to customers."' in small
 
 
-@pytest.mark.browser
-def test_no_text_leaves_its_box_in_a_browser() -> None:
+@pytest.fixture
+def browser() -> Iterator[Any]:
     program = shutil.which("chromium")
     if program is None or importlib.util.find_spec("playwright") is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("needs chromium and playwright")
     from playwright.sync_api import sync_playwright
 
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.mark.browser
+def test_on_a_telephone_a_wide_diagram_keeps_its_size_and_the_page_does_not_scroll(
+    browser: Any, tmp_path: Path
+) -> None:
+    drawing = diagram(shop())
+    data, metadata = drawing._repr_mimebundle_()
+    cell = new_code_cell("diagram", execution_count=1)
+    cell.outputs = [new_output("display_data", data=data, metadata=metadata)]
+    path = tmp_path / "report.html"
+    path.write_text(render(new_notebook(cells=[cell]), {}), encoding="utf-8")
+    measure = """() => { const f = document.querySelector('main figure'), i = f.firstElementChild;
+        return [i.clientWidth, f.clientWidth, f.scrollWidth, f.clientHeight,
+                document.documentElement.scrollWidth]; }"""
+    drawn = Drawn(drawing.svg)
+    for width in (390, 1280):
+        page = browser.new_page(viewport={"width": width, "height": 844})
+        page.goto(path.as_uri())
+        image, box, inside, height, whole = page.evaluate(measure)
+        assert whole <= width
+        if width == 390:
+            assert image == drawn.width
+            assert box < 390 <= inside
+            assert height <= 844
+        else:
+            assert inside <= box
+            assert image >= 0.85 * drawn.width
+
+
+@pytest.mark.browser
+def test_no_text_leaves_its_box_in_a_browser(browser: Any) -> None:
     links = [(name, HOSTILE[n - 1]) for n, name in enumerate(HOSTILE)]
     wide = ["WWWWWWWWWWWWWWWWWWWWWWWW", "ILLIAD_illili_customer_addresses", "MMMM_mmmm_ÄÖÜ"]
     svg = diagram(profile_of(HOSTILE + wide, links)).svg
@@ -322,11 +365,8 @@ def test_no_text_leaves_its_box_in_a_browser() -> None:
         return [...g.querySelectorAll(':scope > text')].map(t => {
             const b = t.getBBox(); return [t.textContent, room - b.x - b.width, b.x]; });
     })"""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.set_content(svg)
-        texts = page.evaluate(measure)
-        browser.close()
+    page = browser.new_page()
+    page.set_content(svg)
+    texts = page.evaluate(measure)
     assert len(texts) > 50
     assert [text for text in texts if text[0].strip() and min(text[1:]) < 1] == []

@@ -212,7 +212,7 @@ def test_hostile_names_and_values_stay_text() -> None:
                   primary_key=Key((EVIL,)), foreign_keys=(key,))  # fmt: skip
     relation = Relation(EVIL, (EVIL,), EVIL, (EVIL,), False, figure(0.5), figure(4))
     finding = Finding("critical", EVIL, EVIL, EVIL, EVIL, (EVIL,), figure(1), EVIL)
-    profile = SchemaProfile(EVIL, EVIL, NOW, EVIL, 2, (table,), (relation,), (), (finding,))
+    profile = SchemaProfile(EVIL, EVIL, NOW, EVIL, 2, (table,), (relation,), findings=(finding,))
     changes = [Change("critical", EVIL, EVIL, EVIL, EVIL, EVIL, EVIL)]
     for shown in (
         pages.summary(profile), pages.inventory(profile), pages.findings_list(profile),
@@ -287,7 +287,19 @@ def test_a_wide_schema_makes_no_heavy_page() -> None:
                for n in range(15)]  # fmt: skip
     tables = [Table(f"table_{n}", rows=figure(n), columns=tuple(columns)) for n in range(60)]
     shown = pages.sections(schema(*tables))
-    assert len(sanitise(shown.html, Outline(set())).encode()) < 250_000
+    assert len(sanitise(shown.html, Outline(set())).encode()) < 140_000
+    assert [len(cells(shown)), page(shown).p.get_text()[:6]] == [240, "Shape:"]
+    assert "44 more tables: see data/profile.json" in page(shown).get_text()
+
+
+def test_of_a_table_of_very_many_columns_the_first_are_told() -> None:
+    columns = [Column(f"column_{n}", "text", "text") for n in range(1600)]
+    tables = [Table(name, columns=tuple(columns)) for name in ("a", "b")]
+    shown = pages.sections(schema(*tables))
+    assert [row[0].split()[0] for row in cells(shown)] == [f"column_{n}" for n in range(240)]
+    told = page(shown).get_text(" ")
+    assert "1,360 more columns: see data/profile.json and data/columns.csv." in told
+    assert "1 more table: see data/profile.json and data/columns.csv." in told
 
 
 ODD = {

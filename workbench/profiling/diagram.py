@@ -129,18 +129,10 @@ def _draw(pieces: Sequence[Piece], notes: Sequence[str], alt: str) -> str:
 def _draw_box(parent: ET.Element, box: Box, corner: Point) -> None:
     group = _add(parent, "g", transform="translate({:.1f} {:.1f})".format(*corner))
     room = box.width - 2 * PAD
-    dashes = {"stroke_dasharray": "3 3"} if box.about == OUTSIDE else {}
+    edge: dict[str, Any] = {"width": box.width, "height": box.height, "stroke": BORDER}
+    edge |= {"stroke_dasharray": "3 3"} if box.about == OUTSIDE else {}
     _add(group, "title", box.name)
-    _add(
-        group,
-        "rect",
-        width=box.width,
-        height=box.height,
-        rx=4,
-        fill="#fff",
-        stroke=BORDER,
-        **dashes,
-    )
+    _add(group, "rect", rx=4, fill="#fff", **edge)
     _add(group, "rect", x=1, y=1, width=box.width - 2, height=HEAD - 2, rx=3, fill=TINT)
     _add(group, "text", _cut(box.name, 13.5, room), x=PAD, y=18, font_size=13.5, font_weight=600)
     _add(group, "text", box.about, x=PAD, y=34, font_size=11.5, fill=MUTE)
@@ -155,29 +147,22 @@ def _draw_box(parent: ET.Element, box: Box, corner: Point) -> None:
 
 
 def _draw_line(parent: ET.Element, line: Line, course: Sequence[Point]) -> None:
-    group = _add(parent, "g", fill="none", stroke=ODD if line.share else DECLARED)
+    colour = ODD if line.share else DECLARED
+    group = _add(parent, "g", fill="none", stroke=colour, stroke_width=1.3)
     _add(group, "title", f"{line.table} ({', '.join(line.columns)}) → {line.to_table}")
     first, *others = (f"{x:.1f},{y:.1f}" for x, y in course)
     dashes = {} if line.declared else {"stroke_dasharray": "6 4"}
-    _add(group, "path", d=f"M{first}C{' '.join(others)}", stroke_width=1.3, **dashes)
-    _add(group, "path", d=_foot(course, line.many) + _foot(course[::-1], False), stroke_width=1.3)
+    _add(group, "path", d=f"M{first}C{' '.join(others)}", **dashes)
+    _add(group, "path", d=_foot(course, line.many) + _foot(course[::-1], False))
     if line.share:
         half = (len(course) - 1) // 2
         x, y = course[half]
         if half % 3:  # within a curve, whose middle is that of its four points, weighted
             around = course[half - 1 : half + 3]
             x, y = ((a + 3 * b + 3 * c + d) / 8 for a, b, c, d in zip(*around, strict=True))
-        halo = {"stroke": "#fff", "stroke_width": 4, "paint_order": "stroke"}
-        _add(
-            group,
-            "text",
-            line.share,
-            x=round(x),
-            y=round(y - 4),
-            text_anchor="middle",
-            fill=INK,
-            **halo,
-        )
+        halo = {"fill": INK, "stroke": "#fff", "stroke_width": 4, "paint_order": "stroke"}
+        place = {"x": round(x), "y": round(y - 4), "text_anchor": "middle"}
+        _add(group, "text", line.share, **place, **halo)
 
 
 def _foot(course: Sequence[Point], many: bool) -> str:

@@ -146,7 +146,7 @@ def save(profile: SchemaProfile) -> Shown:
 
 def columns_frame(profile: SchemaProfile) -> pl.DataFrame:
     """Return a row for each column with its figures; of personal data only counts."""
-    single = [field.name for field in fields(Column) if field.type == "Figure | None"]
+    single = [f.name for f in fields(Column) if f.type in ("Count | None", "Figure | None")]
     rows = []
     for table in profile.tables:
         keys = table.primary_key.columns if table.primary_key else ()

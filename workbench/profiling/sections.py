@@ -41,10 +41,11 @@ LEGEND = (
 )
 
 
-def sections(profile: SchemaProfile, *, most: int = 30, opened: int = 3) -> Shown:
+def sections(profile: SchemaProfile, *, most: int = 240, opened: int = 3) -> Shown:
     """Show a section for each table, those that matter most first, the first few unfolded.
 
-    What matters most has serious findings, then many relations, then many rows.
+    What matters most has serious findings, then many relations, then many rows. The sections end
+    with that table that fills `most` columns.
     """
     worst = {f.table: SEVERITIES.index(f.severity) for f in reversed(profile.findings)}
     linked = referring(profile)
@@ -54,28 +55,35 @@ def sections(profile: SchemaProfile, *, most: int = 30, opened: int = 3) -> Show
         return worst.get(table.name, len(SEVERITIES)), -links, -table.count, table.name
 
     ranked = sorted(profile.tables, key=rank)
-    parts = [
-        _section(profile, table, linked[table.name], at < opened)
-        for at, table in enumerate(ranked[:most])
-    ]
-    left = f"{count(len(ranked) - most, 'more table')}: see {PLACES}."
-    parts += [paragraph(left)] if len(ranked) > most else []
+    parts: list[Markup] = []
+    for table in ranked:
+        if most <= 0:
+            left = count(len(ranked) - len(parts), "more table")
+            parts.append(paragraph(f"{left}: see {PLACES}."))
+            break
+        about = linked[table.name]
+        parts.append(_section(profile, table, about, len(parts) < opened, most))
+        most -= max(1, len(table.columns))
     legend = Markup("<p><small>{}</small></p>").format(LEGEND)
     return Shown(legend + Markup("\n").join(parts), count(len(ranked), "table"))
 
 
-def _section(profile: SchemaProfile, table: Table, linked: list[str], opened: bool) -> Markup:
+def _section(
+    profile: SchemaProfile, table: Table, linked: list[str], opened: bool, most: int
+) -> Markup:
+    shown, left = table.columns[:most], len(table.columns) - most
     rows = [f"{counted(table.rows)} rows"] if table.rows else []
     about = ", ".join([*rows, count(len(table.columns), "column")])
     told = [sentence(finding) for finding in profile.findings if finding.table == table.name]
     return Markup(
         "<details{}><summary><b>{}</b> – {}</summary>{}{}<table><caption>Columns of {}</caption>"
         '<thead><tr><th>Column</th><th>Nulls</th><th class="gt_right">Distinct</th><th>Shape</th>'
-        "<th>Range</th><th>Typical</th></tr></thead><tbody>{}</tbody></table></details>"
+        "<th>Range</th><th>Typical</th></tr></thead><tbody>{}</tbody></table>{}</details>"
     ).format(
         Markup(" open") if opened else "", table.name, about,
         paragraph(" ".join(_facts(profile, table, linked))), bullets(told), table.name,
-        Markup("\n").join(_row(table, column) for column in table.columns),
+        Markup("\n").join(_row(table, column) for column in shown),
+        paragraph(f"{count(left, 'more column')}: see {PLACES}.") if left > 0 else "",
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ _PREFERRED = (
     *("text/html", "text/markdown", "text/latex"),
 )
 _SIDES = ("width", "height")
+_BROAD = 700  # pixels: beyond, letters would be too small on a telephone
 _MAGIC = {"png": b"\x89PNG", "jpeg": b"\xff\xd8\xff", "gif": b"GIF8", "webp": b"RIFF"}
 
 Output = Mapping[str, Any]
@@ -162,14 +163,19 @@ def _image(mime: str, content: str, output: Output) -> Markup:
         return Markup()
     # Known sizes keep the text from jumping while the page is laid out.
     size = Markup(' width="{}" height="{}"').format(*sizes) if all(sizes) else ""
+    figure = _figure(*(int(size or 0) for size in sizes)) if "svg" in mime else Markup("<figure>")
+    image = Markup('{}<img src="data:{};base64,{}" alt="{}"{}></figure>')
+    return image.format(figure, mime, content, _alt(stated, output["data"]), size)
+
+
+def _figure(width: int, height: int) -> Markup:
     # When printed, what is longer than a page goes on on the next one, not too small to read.
-    tall = Markup(' class="tall"') if mime == "image/svg+xml" and _is_tall(*sizes) else ""
-    image = Markup('<figure{}><img src="data:{};base64,{}" alt="{}"{}></figure>')
-    return image.format(tall, mime, content, _alt(stated, output["data"]), size)
-
-
-def _is_tall(width: str | None, height: str | None) -> bool:
-    return bool(width and height) and int(height or 0) > 1.3 * int(width or 0)
+    kinds = ["tall"] if height > 1.3 * width > 0 else []
+    if width <= _BROAD:
+        return Markup('<figure class="{}">').format(*kinds) if kinds else Markup("<figure>")
+    # On a small screen it keeps its size and scrolls, which a keyboard must be able to do.
+    region = Markup('<figure class="{}" role="region" tabindex="0" aria-label="Wide image">')
+    return region.format(" ".join(["scroll", *kinds]))
 
 
 def _is_image(mime: str, content: str) -> bool:
