@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from itertools import zip_longest
@@ -20,6 +20,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc
+from sqlalchemy.dialects import oracle
 from sqlalchemy.dialects.postgresql import ARRAY, array
 
 from workbench.connections import why
@@ -30,10 +31,11 @@ from workbench.profiling.sampling import Scope
 
 Expression = sa.ColumnElement[Any]
 CUT = 200  # characters of the smallest and the largest text
-# Cancelled, past a limit of the session, or waited for a lock.
-STOPPED = ("57014", "ORA-01013", "DPY-4024", dictionary.LOCKED)
+# Cancelled, past a limit of the session, waited for a lock, or not allowed.
+STOPPED = {"57014", "ORA-01013", "DPY-4024", *dictionary.UNSEEN}
 RANKS = ("min", *map(str, QUANTILES), "max")
 NUMBERS: tuple[Kind, ...] = ("integer", "decimal", "float")
+INTEGERS = ("smallint", "integer", "bigint")
 DAYS: tuple[Kind, ...] = ("date", "datetime")
 Parts = Mapping[str, Expression]
 count = sa.func.count
@@ -45,48 +47,81 @@ def measure(
 ) -> Table:
     """Fill in a table's figures by one statement, or more where it has too many columns for one.
 
-    Where the database cannot compute one of them, the rows and nulls alone are counted, and
-    `problem` says why. Raises SQLAlchemy's DBAPIError for a table that cannot be read.
+    Where the database cannot compute those of a column, its nulls alone are counted; where time
+    ends before the last statement, what the others told is kept. `problem` says so. Raises
+    SQLAlchemy's DBAPIError for a table that cannot be read.
     """
-    problem = table.problem
+    dialect = DIALECTS[connection.dialect.name]()
+    columns = [c for c in table.columns if c.type.upper() not in dialect.unreadable]
+    source, values = _source(columns, scope, dialect)
+    wanted: list[Parts] = [
+        {"count": count(value), **_parts(column, value, dialect, source if scope.percent else None)}
+        for column, value in zip(columns, values, strict=True)
+    ] or [{"count": count(literal("*"))}]
+
+    def ask(parts: Sequence[Parts]) -> list[dict[str, Any]]:
+        asked = [expression for each in parts for expression in dialect.packed(each)]
+        statement: Any = sa.select(count(literal("*")), *asked).select_from(source)
+        binds = {"as_of": as_of, "blanks": BLANKS}
+        left = iter(connection.execute(dialect.tuned(statement, parts), binds).one())
+        rows = next(left)
+        return [{"rows": rows, **dialect.unpacked(each, left)} for each in parts]
+
+    told, problem, failed = list[dict[str, Any]](), table.problem, list[str]()
     try:
-        return replace(table, **_read(connection, table, scope, as_of, _parts))
+        for part in _portions(wanted, dialect):
+            for found, error in _answers(connection, ask, part):
+                if error:
+                    failed.append(columns[len(told)].name)
+                    named = ", ".join(failed[:3]) + ("" if len(failed) < 4 else ", …")
+                    problem = f"Only rows and nulls could be counted of {named}: {why(error)}."
+                told += found
+    except exc.DBAPIError as error:
+        if not told or error.connection_invalidated:
+            raise
+        connection.rollback()
+        problem = f"Only {len(told)} of its {len(columns)} columns were measured: {why(error)}."
+    read = int(told[0]["rows"])
+    if not read and scope.percent:
+        said = f"No rows were in the sample of {scope.percent:g} %: it has none, or very few."
+        return replace(table, problem=said)
+    rows = read * scope.factor
+    if scope.percent and table.stale is False and table.count >= read:
+        rows = table.count  # nearer the truth than the share of the blocks, which are not alike
+    filled = {
+        column.name: _filled(column, each, scope, rows / max(read, 1), as_of, dialect)
+        for column, each in zip(columns, told, strict=False)
+    }
+    return replace(
+        table,
+        rows=Figure(round(rows), scope.how, as_of),
+        columns=tuple(filled.get(column.name, column) for column in table.columns),
+        problem=problem,
+    )
+
+
+def _answers(
+    connection: sa.Connection,
+    ask: Callable[[Sequence[Parts]], list[dict[str, Any]]],
+    parts: Sequence[Parts],
+) -> Iterator[tuple[list[dict[str, Any]], exc.DBAPIError | None]]:
+    """Ask for columns, and where that fails for halves of them, down to the one that fails."""
+    try:
+        found = ask(parts)
     except exc.DBAPIError as error:
         if error.connection_invalidated or dictionary.code(error) in STOPPED:
             raise
-        problem = f"Only rows and nulls could be counted: {why(error)}."
+        failed = error
+    else:
+        yield found, None
+        return
     connection.rollback()
-    counted = _read(connection, table, scope, as_of, lambda *_: {})
-    return replace(table, **{"problem": problem, **counted})
-
-
-def _read(
-    connection: sa.Connection, table: Table, scope: Scope, as_of: str, parts: Any
-) -> dict[str, Any]:
-    """Return the fields of a table that were measured."""
-    dialect = DIALECTS[connection.dialect.name]()
-    source, values = _source(table.columns, scope, dialect)
-    wanted: list[Parts] = [
-        {"count": count(value), **parts(column, value, dialect, source if scope.percent else None)}
-        for column, value in zip(table.columns, values, strict=True)
-    ]
-    rows, told = 0, list[dict[str, Any]]()
-    for part in _portions(wanted, dialect):
-        asked = [expression for each in part for expression in dialect.packed(each)]
-        statement: Any = sa.select(count(literal("*")), *asked).select_from(source)
-        binds = {"as_of": as_of, "blanks": BLANKS}
-        left = iter(connection.execute(dialect.tuned(statement, part), binds).one())
-        rows = next(left)
-        told += [dialect.unpacked(each, left) for each in part]
-    if not rows and scope.percent:
-        said = f"No rows were in the sample of {scope.percent:g} %: it has none, or very few."
-        return {"problem": said}
-    total = Figure(round(rows * scope.factor), scope.how, as_of)
-    columns = (
-        _filled(column, each, rows, scope, as_of, dialect)
-        for column, each in zip(table.columns, told, strict=True)
-    )
-    return {"rows": total, "columns": tuple(columns)}
+    if len(parts) == 1:
+        yield ask([{"count": parts[0]["count"]}]), failed
+    else:
+        half = len(parts) // 2
+        yield from _answers(connection, ask, parts[:half])
+        yield from _answers(connection, ask, parts[half:])
 
 
 def _portions(wanted: Sequence[Parts], dialect: Dialect) -> list[list[Parts]]:
@@ -108,7 +143,9 @@ def _source(
     if scope.percent is None:
         return scope.clause, values
     named: list[Any] = [value.label(f"v{place}") for place, value in enumerate(values)]
-    drawn = sa.select(*named or [sa.null()]).select_from(scope.clause).cte("drawn")
+    sample = sa.select(*named or [sa.null()]).select_from(scope.clause)
+    # Else Oracle may draw it again for each column that looks for values that appear once.
+    drawn = sample.prefix_with("/*+ MATERIALIZE */", dialect="oracle").cte("drawn")
     return drawn, [drawn.c[f"v{place}"] for place in range(len(values))]
 
 
@@ -175,7 +212,8 @@ class PostgreSQL:
     endless: tuple[Kind, ...] = ("decimal", "float")
     largest: Mapping[Kind, tuple[float, Expression]] = {"float": (1e150, literal("1e150"))}
     as_of: Expression = sa.cast(sa.bindparam("as_of"), sa.DateTime)
-    limit = 1600  # the columns of a table, each of which is one of the result
+    limit = 250  # columns; what a statement tells is kept when time ends in a later one
+    unreadable: tuple[str, ...] = ()
     memory = 256 << 10  # kB for all sorts of a statement; each may take work_mem otherwise
     # It multiplies doubles to find a rank: 0.01 x 700 would be a little more than 7.
     fractions = ", ".join(str(fraction * (1 - 1e-15)) for fraction in (0, *QUANTILES, 1))
@@ -184,9 +222,9 @@ class PostgreSQL:
         """Give a column as it is compared: texts by their bytes, times in UTC."""
         if column.kind == "text":
             return sa.collate(sa.cast(value, sa.Text), "C")
-        if column.kind == "float":
+        if column.kind == "float" and column.type != "real":  # whose digits are its own
             return sa.cast(value, sa.Double)
-        if column.type == "oid":
+        if column.kind == "integer" and column.type not in INTEGERS:  # oid, or a domain over it
             return sa.cast(value, sa.BigInteger)
         if column.kind == "time" and column.type.endswith("with time zone"):
             return sa.cast(sa.func.timezone("UTC", value), sa.Time)
@@ -237,9 +275,14 @@ class Oracle:
         sa.bindparam("as_of"), literal("'YYYY-MM-DD\"T\"HH24:MI:SS'")
     )
     limit = 900  # of the 1,000 columns that a result may have
+    unreadable: tuple[str, ...] = ("LONG", "LONG RAW")  # by any function, nor in a subquery
 
     def value(self, column: Column, value: Expression) -> Expression:
-        """Give a column as it is compared: moments in UTC."""
+        """Give a column as it is compared: moments in UTC, of LOBs whether there is one."""
+        if column.kind == "other":
+            return sa.case((value.is_not(None), 1))
+        if column.type.upper().startswith("FLOAT"):  # 38 digits, not what a double has
+            return sa.cast(value, oracle.NUMBER)
         if column.type.upper().endswith(("WITH TIME ZONE", "WITH LOCAL TIME ZONE")):
             return sa.func.sys_extract_utc(value)
         return value
@@ -273,18 +316,23 @@ DIALECTS: Mapping[str, type[Dialect]] = {"postgresql": PostgreSQL, "oracle": Ora
 
 
 def _filled(
-    column: Column, told: Mapping[str, Any], rows: int, scope: Scope, as_of: str, dialect: Dialect
+    column: Column,
+    told: Mapping[str, Any],
+    scope: Scope,
+    factor: float,
+    as_of: str,
+    dialect: Dialect,
 ) -> Column:
-    """Make figures of what came back for a column."""
+    """Make figures of what came back for a column; `factor` scales a count to the table's."""
 
     def figure(value: Value | None) -> Figure | None:
         return None if value is None else Figure(value, scope.how, as_of)
 
     def scaled(number: int) -> Figure:
-        return Figure(round(number * scope.factor), scope.how, as_of)
+        return Figure(round(number * factor), scope.how, as_of)
 
     present = int(told["count"])
-    found: dict[str, Any] = {"nulls": scaled(rows - present)}
+    found: dict[str, Any] = {"nulls": scaled(told["rows"] - present)}
     for name in {"nan", "infinite", "blank", "true", "future"} & told.keys():
         found[name] = scaled(int(told[name]))
     for name in {"min", "max"} & told.keys():
@@ -295,9 +343,12 @@ def _filled(
         found["mean_length"] = figure(int(told["length"]) / present)
     if "mean" in told:
         limit = dialect.largest.get(column.kind, (math.inf,))[0]
-        extremes = [found[end].value for end in ("min", "max") if found[end]]
-        if all(abs(float(value)) < limit for value in extremes):
-            found |= {name: figure(_finite(told[name])) for name in ("mean", "stddev")}
+        ends = [found[end].number for end in ("min", "max") if found[end]]
+        if all(abs(end) < limit for end in ends):
+            mean = _finite(told["mean"])
+            # A sum of doubles is a little off.
+            found["mean"] = figure(mean if mean is None else min(max(mean, ends[0]), ends[1]))
+            found["stddev"] = figure(_finite(told["stddev"]))
     quantiles = {name: _value(column.kind, told.get(name)) for name in RANKS[1:-1]}
     if None not in quantiles.values():
         found["quantiles"] = {name: figure(value) for name, value in quantiles.items()}
@@ -306,18 +357,16 @@ def _filled(
         found["distinct"] = figure((true > 0) + (present > true))
     elif "distinct" in told:
         values = present - int(told.get("nan", 0)) - int(told.get("infinite", 0))
-        found["distinct"] = figure(_classes(told["distinct"], values, scope.factor))
+        found["distinct"] = figure(_classes(told["distinct"], values, factor))
     return replace(column, **found)
 
 
 def _classes(told: Any, values: int, factor: float) -> int:
     """Estimate how many distinct values the whole table has, by what a sample of them had."""
-    if factor == 1:
-        return int(told)
-    several, once = map(int, told.split(",")) if told else (0, 0)
-    if not values:
-        return 0
-    return round(values * several / (values - once + once / factor))
+    several, _, once = str(told).partition(",")
+    if not once or not values:
+        return int(several)
+    return round(values * int(several) / (values - int(once) + int(once) / factor))
 
 
 def _finite(told: Any) -> float | None:
