@@ -164,7 +164,12 @@ def ibans(count: int) -> list[str]:
 
 
 def test_personal_data_is_counted_by_kind_and_kept_nowhere(made) -> None:
+    # Digits that a float holds in full.
+    exact = [card for card in cards(200) if len(card) == 16 and int(card) < 2**53][:40]
     planted = {
+        "paid": [Decimal(card) for card in exact],
+        "cost": [Decimal(card) for card in exact],
+        "weight": [float(card) for card in exact],
         "email": [f"zaphod{n}@heartofgold{n}.example" for n in range(40)],
         "remark": [f"asked ford{n}@guide.example again" if n < 7 else "fine" for n in range(40)],
         "phone_number": [f"(030) 901820-{n:02d}" for n in range(40)],
@@ -174,12 +179,16 @@ def test_personal_data_is_counted_by_kind_and_kept_nowhere(made) -> None:
         "card": [int(card) for card in cards(40)],
         "lastName": [f"Beeblebrox-{chr(65 + n % 20)}O'Neill" for n in range(40)],
     }
-    kinds = {"card": sa.BigInteger}
+    kinds = {"card": sa.BigInteger, "paid": sa.Numeric(16, 0), "cost": sa.Numeric(18, 2),
+             "weight": sa.Double}  # fmt: skip
     rows = [
         dict(zip(planted, values, strict=True)) for values in zip(*planted.values(), strict=True)
     ]
     table = made(*(sa.Column(n, kinds.get(n, sa.String(80))) for n in planted), rows=rows)
     assert {each.name: pairs(each.personal) for each in table.columns} == {
+        "paid": [("card number", 40)],
+        "cost": [("card number", 40)],
+        "weight": [("card number", 40)],
         "email": [("e-mail", 40)],
         "remark": [("e-mail", 7)],
         "phone_number": [("phone", 40)],
@@ -195,6 +204,19 @@ def test_personal_data_is_counted_by_kind_and_kept_nowhere(made) -> None:
     assert all(
         each.min is each.max is each.quantiles is each.mean is None for each in table.columns
     )
+
+
+def test_a_long_text_does_not_hide_that_the_others_are_personal(made) -> None:
+    long = "fine " * 300
+    rows = [{"note": f"x{n}@guide.example {long * (n == 7)}", "n": n % 2} for n in range(40)]
+    table = made(sa.Column("note", sa.Text), sa.Column("n", sa.Integer), rows=rows)
+    note = column(table, "note")
+    assert pairs(note.personal) == [("e-mail", 40)]
+    assert note.min is note.max is None
+    assert (note.top, note.masks) == ((), ())
+    # Rows are compared in short texts alone.
+    assert table.duplicates is not None
+    assert table.duplicates.value == 38
 
 
 def test_what_only_resembles_personal_data_is_not_called_so(colors: Table, made) -> None:
@@ -455,6 +477,49 @@ def test_a_large_table_is_sampled_says_so_and_scales(db: Database, schema: str) 
     assert 25 <= float(share.how.split()[1]) <= 40
 
 
+def test_rows_that_repeat_are_told_as_seen_and_never_scaled(db: Database, schema: str) -> None:
+    engine = sa.create_engine(embedded.connection_url())
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"SET search_path TO {schema}")
+        connection.exec_driver_sql(
+            "CREATE TABLE twice AS SELECT n / 2 AS n, repeat('x', 50) AS text"
+            " FROM generate_series(1, 60000) n"
+        )
+        connection.exec_driver_sql("CREATE VIEW twice_seen AS SELECT * FROM twice")
+        connection.exec_driver_sql("ANALYZE twice")
+    engine.dispose()
+    for name, said in (("twice", r"seen in ([\d,]+) rows"),
+                       ("twice_seen", r"seen in the first (20,000) rows")):  # fmt: skip
+        repeated = look(db, schema, name).duplicates
+        assert repeated is not None
+        seen = re.fullmatch(said, repeated.how)
+        assert seen, repeated.how
+        # Both rows of a pair are in the same block, but for the first and the last of it.
+        read = int(seen[1].replace(",", ""))
+        assert 10_000 < read <= 20_000
+        assert repeated.value == pytest.approx(read / 2, rel=0.02)
+
+
+@pytest.mark.parametrize(("rows", "keys"), [(19, ()), (20, (("a",),))])
+def test_few_rows_are_no_evidence_of_a_key(made, rows: int, keys) -> None:
+    values = [{"a": n, "b": n // 2} for n in range(rows)]
+    table = made(sa.Column("a", sa.Integer), sa.Column("b", sa.Integer), rows=values)
+    assert table.candidate_keys == keys
+
+
+def test_a_pair_is_no_key_where_one_column_may_be_one(db: Database, schema: str, made) -> None:
+    name, rows = f"t{uuid.uuid4().hex[:8]}", [{"a": n, "b": n // 2} for n in range(40)]
+    made(sa.Column("a", sa.Integer), sa.Column("b", sa.Integer), rows=rows, name=name)
+    (table,), _ = catalog.read_catalog(db, schema, [name], AS_OF)
+    with db.engine.connect() as connection:
+        scope = sampling.scope(table, schema, db.engine.dialect, None, 1000)
+        counted = statistics.measure(connection, schema, table, scope, AS_OF)
+        told = contents.examine(connection, schema, counted, scope, AS_OF)
+        # As it is where the database could not count.
+        untold = contents.examine(connection, schema, table, scope, AS_OF)
+    assert (told.candidate_keys, untold.candidate_keys) == ((("a",),), ())
+
+
 HOSTILE = ["^.*$", "*", 'a"b', "x%(y)s", ":bind", "select", "é😀 ß", "c0", "c1 ", "'; --", "A.b"]
 
 
@@ -570,3 +635,24 @@ def test_a_name_that_promises_personal_data_is_enough_to_keep_its_values_back() 
     told, status = contents.discreet(Table("t", columns=columns)).columns
     assert (told.min, told.max, told.distinct) == (None, None, figure)
     assert status == columns[1]
+
+
+def test_a_personal_end_is_hidden_though_its_row_was_not_read() -> None:
+    def of(kind, *values) -> Column:
+        figures = [Figure(value, "exact", AS_OF) for value in values]
+        found = dict(zip(["0.25", "0.5", "0.75"], figures[1:-1], strict=False))
+        least, most = figures[0], figures[-1]
+        return Column("x", kind, kind, min=least, max=most, mean=least, quantiles=found)
+
+    card = [int(each) for each in cards(60) if len(each) == 16]
+    hidden = [
+        of("text", "aaa.rare@mail.example", "b9"), of("integer", *card[:5]),
+        of("decimal", *(f"{each}.00" for each in card[:5])),
+        of("float", *(float(each) for each in card if each < 2**53)),
+    ]  # fmt: skip
+    shown = [of("text", "b1", "b9"), of("integer", *(each + 1 for each in card[:5])),
+             of("integer", 4, 5, 6), of("date", "2026-01-09", "2026-01-10")]  # fmt: skip
+    columns = contents.discreet(Table("t", columns=(*hidden, *shown))).columns
+    for column in columns[: len(hidden)]:
+        assert (column.min, column.max, column.mean, column.quantiles) == (None,) * 4
+    assert list(columns[len(hidden) :]) == shown

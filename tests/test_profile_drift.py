@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench import embedded
+from workbench.errors import DataError
 from workbench.profiling.drift import Change, drift
 from workbench.profiling.model import (
     QUANTILES,
@@ -144,8 +147,14 @@ def test_a_table_that_shrank_is_worse_than_one_that_grew(
         (table(column(min=0, max=100)), table(column(min=0, max=50, how="sampled 5 %")), []),
         (table(column(min="NaN", max="Infinity")), table(column(min=0, max=50)), []),
         (table(column("text", min="a", max="b")), table(column("text", min="a", max="z")), []),
+        (table(column("text", min="1", max="2")), table(column("text", min="1", max="99")), []),
         (table(column("date", min="2026-01-01", max="2026-02-01")),
          table(column("date", min="2026-01-01", max="2026-06-01")), []),
+        # Neither a time of day nor a day of another era has a place among days.
+        (table(column("time", min="08:00:00", max="09:00:00")),
+         table(column("time", min="08:00:00", max="19:00:00")), []),
+        (table(column("date", min="0044-03-15 BC", max="2026-02-01")),
+         table(column("date", min="12345-01-01", max="12345-02-01")), []),
         (table(column("date", min="2026-01-01", max="2026-02-01")),
          table(column("date", min="1026-01-01", max="2026-02-01")),
          [("warning", "range-widened")]),
@@ -223,6 +232,48 @@ def test_what_a_sample_may_have_done_is_no_change() -> None:
     assert moved(0.087, "dictionary", 1_000_000) == [("warning", "nulls-moved")]
     assert moved(1.0, "sampled 5 %", 20) == []
     assert moved(0.5, "by guess", 1000) == [("critical", "nulls-moved")]
+
+
+def test_a_profile_without_medians_is_compared_in_the_rest() -> None:
+    few = {"0.25": 1, "0.75": 3}
+    sides = (column(min=n, max=n + 9, quantiles={k: v + n for k, v in few.items()}) for n in (0, 9))
+    assert changes(*(table(side) for side in sides)) == [("warning", "range-widened")]
+
+
+@pytest.mark.parametrize(
+    ("place", "broken"),
+    [
+        ("rows", {"value": "abc"}), ("rows", {"value": "NaN"}), ("rows", {"value": "12"}),
+        ("rows", {"how": "sampled 5.5.5 %"}), ("rows", {"how": "sampled"}), ("rows", {"how": ""}),
+    ],
+)  # fmt: skip
+def test_a_figure_that_is_none_is_refused_with_its_place(place: str, broken: Any) -> None:
+    content = profile(table(column(quantiles={"0.5": 1}))).to_dict()
+    assert SchemaProfile.from_json(json.dumps(content)).to_dict() == content
+    content["tables"][0][place].update(broken)
+    with pytest.raises(DataError, match=f"tables.0.{place}"):
+        SchemaProfile.from_json(json.dumps(content))
+
+
+def test_a_quantile_is_of_a_share() -> None:
+    content = profile(table(column(quantiles={"0.5": 1}))).to_dict()
+    known = content["tables"][0]["columns"][1]["quantiles"]
+    known["a"] = known.pop("0.5")
+    with pytest.raises(DataError, match="quantiles"):
+        SchemaProfile.from_json(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        (7, 7), (0.25, 0.25), ("12.50", 12.5), ("-Infinity", -math.inf), ("1970-01-02", 1),
+        ("1969-12-31T12:00:00", -0.5), (10**400, math.inf), ("08:00:00", None), ("x", None),
+        ("0044-03-15 BC", None), ("12345-01-01", None), ("NaN", None),
+    ],
+)  # fmt: skip
+def test_a_figure_has_a_place_on_a_line(value: Any, number: float | None) -> None:
+    found = figure(value).number
+    assert found == number if number is not None else math.isnan(found)
 
 
 def test_profiles_of_another_kind_are_compared_in_what_both_hold() -> None:

@@ -171,6 +171,45 @@ def test_a_long_tail_is_no_outlier() -> None:
     assert kinds(amounts(min=0, max=900, quantiles=alike)) == []
 
 
+def test_the_fence_that_is_told_lies_before_the_value() -> None:
+    known = {"0.01": 123456700, "0.25": 123456702, "0.5": 123456703, "0.75": 123456705,
+             "0.99": 123456706}  # fmt: skip
+    [found] = find(profile(amounts(min=123456700, max=123456730, quantiles=known)))
+    fence = float(found.evidence.rpartition(" ")[2].rstrip("."))
+    # Both 3 interquartile ranges and 3 times the way from the median above the tail.
+    assert 123456714 <= fence < 123456716
+    assert str(fence) in str(found.query)
+
+
+def test_what_to_do_depends_on_why_a_table_was_not_profiled() -> None:
+    problems = {
+        "Not measured: locked by somebody else.": "nobody holds it",
+        "Not measured: permission denied for table t.": "the right to read it",
+        "Not measured: ORA-00942: table or view does not exist.": "the right to read it",
+        'Not measured: materialized view "t" has not been populated.': "refresh",
+        "Not measured: not finished in 60 s.": "more time",
+        "Not measured: not reached within the 5 s of the run.": "more time",
+        "Only rows and nulls could be counted: function avg(oid) does not exist.": "owner",
+    }
+    for problem, step in problems.items():
+        [found] = find(profile(table(problem=problem)))
+        assert (found.kind, found.evidence) == ("not-profiled", problem)
+        assert step in found.next_step
+    # Many of one cause are told together, and apart from the others.
+    slow = [table(name=f"t{n}", problem="Not measured: not finished in 60 s.") for n in range(9)]
+    bare = table(name="u", problem="Not measured: permission denied for table u.")
+    told = [found.evidence for found in find(profile(*slow, bare))]
+    assert len(told) == 2
+    assert any(text.startswith("9 alike: t0, ") for text in told)
+
+
+def test_rows_that_a_sample_shows_to_repeat_are_at_least_so_many() -> None:
+    seen = figure(977, "seen in 18,834 rows")
+    [found] = find(profile(table(column("id"), primary_key=None, duplicates=seen)))[:1]
+    said = "at least 977 of 1,000 rows (seen in 18,834 rows) repeat another one"
+    assert found.evidence.startswith(said)
+
+
 def related(matched: float, orphans: int, *, declared: bool) -> Relation:
     return Relation("t", ("x",), "u", ("id",), declared, figure(matched), figure(orphans))
 
@@ -318,6 +357,8 @@ MADE = """
         ratio float8, currency text, remark text, note text, mail text);
     CREATE TABLE "odd ""%% :x" (a int, b text);
     INSERT INTO "odd ""%% :x" SELECT n %% 30, 'b' || n %% 30 FROM generate_series(1, 100) n;
+    CREATE TABLE loaded (a int, doc json, b text);
+    INSERT INTO loaded SELECT n %% 7, '{}', 'x' || n %% 7 FROM generate_series(1, 30) n;
     CREATE TABLE child (parent text, line int, PRIMARY KEY (parent, line));
     INSERT INTO child SELECT 'C' || lpad((n %% 50)::text, 3, '0'), n FROM generate_series(1, 100) n;
     ALTER TABLE child ADD FOREIGN KEY (parent) REFERENCES customers NOT VALID;
@@ -374,7 +415,7 @@ def test_what_is_odd_about_real_tables_is_found(made: SchemaProfile) -> None:
     assert "1000000" in found_in(made, "outliers").evidence
     assert "(order_id)" in found_in(made, "missing-primary-key", "orders").evidence
     odd = [(n % 30, f"b{n % 30}") for n in range(1, 101)]
-    assert rows_of(found_in(made, "duplicated-rows")) == len(odd) - len(set(odd))
+    assert rows_of(found_in(made, "duplicated-rows", 'odd "% :x')) == len(odd) - len(set(odd))
     declared = found_in(made, "orphan-rows", "child")
     parents = [f"C{n % 50:03}" for n in range(1, 101)]
     known = {f"C{n + 1:03}" for n in range(40)}
@@ -400,6 +441,8 @@ def test_the_statements_of_next_steps_show_what_is_meant(made: SchemaProfile) ->
         found_in(made, "orphan-rows", "child")
     )
     assert len(shown["duplicated-rows", 'odd "% :x']) == 30
+    rows = sorted(row["a"] for row in shown["duplicated-rows", "loaded"])
+    assert rows == sorted({n % 7 for n in range(1, 31)})
 
 
 def test_no_personal_value_is_in_a_finding(made: SchemaProfile) -> None:

@@ -206,8 +206,10 @@ def _pairs(rows: _Rows) -> Iterator[tuple[str, str]]:
     """Find pairs of columns that identify the rows of a whole table."""
     frame = rows.frame
     able = {label: each for label, each in rows.columns.items() if each.kind in KEY_KINDS}
-    # Of a column whose values were not counted nobody knows that it is no key by itself.
-    if frame.height < FEW or not all(column.distinct for column in able.values()):
+    # Where values were not counted, a column may be a key by itself.
+    if frame.height < FEW or any(
+        not c.distinct or c.distinct.how != "exact" for c in able.values()
+    ):
         return
     counts = {label: frame[label].n_unique() for label in able if not frame[label].null_count()}
     likely = sorted(counts, key=counts.__getitem__, reverse=True)[:PAIRED]
