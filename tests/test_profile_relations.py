@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from workbench.database import Database, connect
 from workbench.profiling import catalog, contents, relations, sampling, statistics
 from workbench.profiling.model import Column, Figure, Key, Relation, Table
 from workbench.profiling.relations import Candidate
+from workbench.profiling.sampling import Scope
+from workbench.profiling.survey import profile_schema
 
 AS_OF = "2026-01-09T12:00:00"
 I, S, C, N = sa.Integer, sa.String(20), sa.CHAR(4), sa.Numeric(12, 0)  # noqa: E741
@@ -44,6 +47,8 @@ SHOP: dict[str, tuple[dict[str, object], list[tuple]]] = {
     "customer_details": (
         {"customer_id": I, "points": I}, [(n, n * 3 % 17) for n in range(1, 101)]
     ),
+    "days": ({"id": I, "label": S}, [(n, f"day {n}") for n in range(1, 41)]),
+    "gifts": ({"id": I, "customer_id": I, "days": I}, [(n, n % 2 + 1, n) for n in range(1, 31)]),
     "wanted": ({"id": I, "order_id": I, "carrier_code": I, "customer_id": S}, [(1, None, 1, "1")]),
 }  # fmt: skip
 EXPECTED = {
@@ -101,8 +106,14 @@ def profiled(db: Database, schema: str) -> list[Table]:
 
 def confirmed(db: Database, schema: str, candidates: list[Candidate]) -> list[Relation]:
     with db.engine.connect() as connection:
-        found = [relations.confirm(connection, schema, each, AS_OF) for each in candidates]
+        found = [confirm(connection, schema, each) for each in candidates]
     return [each for each in found if each]
+
+
+def confirm(connection: sa.Connection, schema: str, each: Candidate) -> Relation | None:
+    """Test a candidate on all rows."""
+    part = Scope(sa.table(each.table, *map(sa.column, each.columns), schema=schema), None, "exact")
+    return relations.confirm(connection, schema, each, part, 0, AS_OF)
 
 
 def test_the_keys_of_a_shop_are_found_and_nothing_else(db: Database, schema: str) -> None:
@@ -172,6 +183,17 @@ def test_a_name_that_says_nothing_leads_nowhere(column: str) -> None:
     )
 
 
+@pytest.mark.parametrize(("rows", "distinct", "likely"), [(19, 3, 0), (20, 3, 1), (20, 2, 0)])
+def test_a_few_rows_or_values_make_no_key(rows: int, distinct: int, likely: int) -> None:
+    parent = table("customers", {"id": "integer"}, "gone")
+    parent = replace(parent, rows=Figure(rows, "exact", AS_OF), candidate_keys=(("id",),))
+    column = Column("customer_id", "x", "integer", distinct=Figure(distinct, "exact", AS_OF))
+    child = replace(table("orders", {"pk": "integer"}, "pk"), columns=(column,))
+    assert len(relations.candidates([parent, child])) == likely
+    declared = replace(parent, primary_key=Key(("id",)))
+    assert len(relations.candidates([declared, child])) == (distinct == 3)
+
+
 def test_values_out_of_range_rule_a_candidate_out() -> None:
     def ends(each: Column, low: int, high: int) -> Column:
         return replace(each, min=Figure(low, "exact", AS_OF), max=Figure(high, "exact", AS_OF))
@@ -189,11 +211,67 @@ def test_a_schema_of_many_tables_has_few_candidates_each() -> None:
     tables = [table(f"t{n}", {"id": "integer", "thing_key": "integer", **refs}) for n in range(60)]
     tables += [table(f"u{n}", {"thing_key": "integer"}, "thing_key") for n in range(20)]
     found = relations.candidates(tables)
-    assert len(found) == 200
+    assert len(found) > 200
     counts = {(c.table, c.columns): 0 for c in found}
     for each in found:
         counts[each.table, each.columns] += 1
     assert max(counts.values()) <= 5
+
+
+def test_candidates_of_a_thousand_tables_are_found_in_seconds() -> None:
+    """Comparing each column with each key took a minute."""
+    names = {"customer_id": "integer", "ref_id": "integer", "code": "text", "note": "text"}
+    tables = []
+    for number in range(1000):
+        made = table(f"t{number}", {"id": "integer", **names, f"t{number // 2}_id": "integer"})
+        (first, *others), at = made.columns, str(number % 10)
+        ends = {"min": f"{at}a", "max": f"{at}z", "min_length": 2, "max_length": 2}
+        figures = {key: Figure(value, "exact", AS_OF) for key, value in ends.items()}
+        others = [replace(each, **figures) if each.kind == "text" else each for each in others]
+        many = Figure(9 + number, "exact", AS_OF)
+        tables.append(
+            replace(made, rows=many, columns=(first, *others), candidate_keys=(("code",),))
+        )
+    started = time.process_time()
+    found = {(each.table, each.columns, each.to_table) for each in relations.candidates(tables)}
+    assert time.process_time() - started < 10
+    named = {(f"t{n}", (f"t{n // 2}_id",), f"t{n // 2}") for n in range(1, 1000)}
+    assert named <= found
+
+
+def test_of_a_large_table_a_sample_is_tested_and_what_is_lost_scaled(
+    db: Database, schema: str
+) -> None:
+    engine = sa.create_engine(embedded.connection_url(), isolation_level="AUTOCOMMIT")
+    quoted = engine.dialect.identifier_preparer.quote_schema(schema)
+    with engine.connect() as connection:
+        for statement in (
+            "CREATE TABLE {0}.visits AS SELECT n AS id, repeat('x', 200) AS note, "
+            "CASE WHEN mod(n, 7) > 0 THEN mod(n, 106) + 1 END AS customer_id "
+            "FROM generate_series(1, 20000) n",
+            "ANALYZE {0}.visits, {0}.customers",
+        ):
+            connection.exec_driver_sql(statement.format(quoted))
+        try:
+            names = ["visits", "customers"]
+            profile = profile_schema(db, schema, names, depth=2, rows=2000, progress=False)
+            whole = profile_schema(db, schema, names, depth=2, sample_percent=100, progress=False)
+            (relation,), (exact,) = profile.relations, whole.relations
+            percent = relation.matched.how.removeprefix("sampled ").removesuffix(" %")
+            drawn = f"{quoted}.visits TABLESAMPLE SYSTEM ({percent}) REPEATABLE (1)"
+            read = connection.exec_driver_sql(f"SELECT customer_id FROM {drawn}").scalars().all()
+        finally:
+            connection.exec_driver_sql(f"DROP TABLE {quoted}.visits")
+    engine.dispose()
+    assert 0 < len(read) < 10_000
+    values = {value for value in read if value is not None}
+    lost = sum(value is not None and value > 100 for value in read)
+    assert relation.matched.value == pytest.approx(sum(v <= 100 for v in values) / len(values))
+    rows = profile.table("visits").rows.value
+    assert relation.orphans.value == round(lost / len(read) * rows)
+    assert relation.orphans.how == relation.matched.how
+    lost = sum(n % 7 > 0 and n % 106 + 1 > 100 for n in range(1, 20_001))
+    assert (exact.orphans.value, exact.orphans.how) == (lost, "exact")
 
 
 def test_only_what_the_database_does_not_enforce_is_tested(db: Database, schema: str) -> None:
@@ -224,14 +302,17 @@ def test_only_what_the_database_does_not_enforce_is_tested(db: Database, schema:
     assert (relation.orphans.value, relation.declared) == (5, True)
 
 
-def test_a_test_is_one_statement_and_nothing_without_values(db: Database, schema: str) -> None:
+def test_a_test_is_one_statement_and_nothing_with_less_than_three_values(
+    db: Database, schema: str
+) -> None:
     seen: list[str] = []
     with db.engine.connect() as connection:
         sa.event.listen(connection, "before_cursor_execute", lambda *a: seen.append(a[2]))
-        for columns, expected in ((("order_id",), None), (("id",), Relation)):
-            candidate = Candidate("wanted", columns, "customers", ("id",))
-            found = relations.confirm(connection, schema, candidate, AS_OF)
-            assert found is None if expected is None else isinstance(found, expected)
+        for column, table_, key in (
+            ("order_id", "customers", "id"), ("id", "customers", "id"),
+        ):  # fmt: skip
+            found = confirm(connection, schema, Candidate("wanted", (column,), table_, (key,)))
+            assert found is None
     assert len(seen) == 2
 
 

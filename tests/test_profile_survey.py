@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from workbench import embedded
 from workbench.database import Database
 from workbench.errors import ConnectionFailed, UsageError
 from workbench.profiling import catalog, statistics
-from workbench.profiling.model import Table
+from workbench.profiling.model import Column, Figure, Key, Table
+from workbench.profiling.relations import candidates
 from workbench.profiling.sampling import scope
 from workbench.profiling.survey import Survey, profile_schema
 
@@ -37,6 +39,9 @@ CREATE VIEW a_view AS SELECT * FROM small;
 CREATE MATERIALIZED VIEW kept AS SELECT * FROM small;
 CREATE TABLE people AS SELECT g AS id, CASE WHEN g = 7 THEN repeat('z', 1500)
     ELSE 'ann' || g || '@corp.example' END AS email FROM generate_series(1, 50) g;
+CREATE TABLE parents AS SELECT g AS id FROM generate_series(1, 30) g;
+ALTER TABLE parents ADD PRIMARY KEY (id);
+CREATE TABLE children AS SELECT g AS id, g AS parent_id FROM generate_series(1, 30) g;
 CREATE VIEW deadly AS SELECT id, pg_terminate_backend(pg_backend_pid()) AS x FROM small;
 CREATE VIEW huge AS
     SELECT id, CASE WHEN id > 50 THEN 9e131071 ELSE 1 END AS n FROM small;
@@ -50,7 +55,7 @@ def admin() -> Iterator[sa.Connection]:
         engine = sa.create_engine(embedded.connection_url(), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.exec_driver_sql(MADE)
-        connection.exec_driver_sql(f"GRANT SELECT ON deadly, small TO {ROLE}")
+        connection.exec_driver_sql(f"GRANT SELECT ON deadly, small, children TO {ROLE}")
         connection.exec_driver_sql(f"ANALYZE {SCHEMA}.small, {SCHEMA}.other")
         yield connection
         connection.exec_driver_sql(f"DROP SCHEMA {SCHEMA} CASCADE; DROP ROLE {ROLE}")
@@ -184,9 +189,9 @@ def test_a_table_that_vanishes_or_is_forbidden_does_not_stop_the_others(
 
 def test_figures_the_database_cannot_compute_leave_rows_and_nulls(db: Database) -> None:
     found = profiled(db, "huge")["huge"]
-    assert found.problem.startswith("Only rows and nulls could be counted: ")
+    assert found.problem.startswith("Only rows and nulls could be counted of ")
     assert (found.rows.value, found.columns[1].nulls.value) == (100, 0)
-    assert found.columns[0].distinct is None
+    assert (found.columns[0].distinct.value, found.columns[1].distinct) == (100, None)
 
 
 def test_a_lost_connection_costs_its_table_alone(db: Database) -> None:
@@ -202,6 +207,26 @@ def test_a_server_that_is_gone_ends_the_run(reader: Database, admin: sa.Connecti
             profile_schema(reader, SCHEMA, ["deadly"])
     finally:
         admin.exec_driver_sql(f"ALTER ROLE {ROLE} LOGIN")
+
+
+def test_keys_that_could_not_be_tested_are_counted_and_told(db: Database, reader: Database) -> None:
+    told = []
+    for source in (db, reader):
+        profile = profile_schema(source, SCHEMA, ["parents", "children"], depth=2)
+        kinds = [finding.kind for finding in profile.findings]
+        told.append((len(profile.relations), profile.untested, "untested-keys" in kinds))
+    assert told == [(1, None, False), (0, Figure(1, "exact", profile.as_of), True)]
+
+
+def test_more_keys_than_are_tested_are_counted(db: Database) -> None:
+    key = Column("id", "integer", "integer")
+    tables = [Table(f"t{n}", columns=(key,), primary_key=Key(("id",))) for n in range(230)]
+    columns = tuple(Column(f"t{n}_id", "integer", "integer") for n in range(230))
+    over = Survey(db, time.monotonic() - 1, 60, 60, False)
+    tables.append(Table("facts", columns=columns))
+    part = partial(scope, schema=SCHEMA, dialect=db.engine.dialect, percent=None, rows=1000)
+    assert over.relate(tables, SCHEMA, part, "2026-01-31T12:00:00") == ([], 230)
+    assert len([*candidates(tables)]) == 230
 
 
 def test_what_the_budget_of_the_run_does_not_reach_says_so(

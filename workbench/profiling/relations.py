@@ -7,23 +7,29 @@ are there.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
 
 from workbench.profiling.contents import declared_keys
 from workbench.profiling.model import Column, Figure, ForeignKey, Relation, Table
-from workbench.profiling.patterns import words
+from workbench.profiling.names import words
+from workbench.profiling.sampling import Scope
 
-MOST, PER_COLUMN = 200, 5
+PER_COLUMN = 5
+LIKE_NAMED = 50  # keys; a name that more of them have tells none from another
 LEAST = 0.9  # of the distinct values; where fewer match, it is no foreign key
 # A key with such a name is one of its table's, not of what the name says.
 GENERIC = set("id code key no nr num number name type status value date oid uuid guid ref".split())
-FEWEST = 3  # values of a text that nothing but its values relates to another table
+FEWEST = 3  # values; fewer lie within another column's by chance
+FEWEST_ROWS = 20  # among fewer, a column without repeats says nothing
 
 
 @dataclass(frozen=True)
@@ -43,58 +49,101 @@ class Candidate:
 def candidates(tables: Sequence[Table]) -> list[Candidate]:
     """Return what to test, the likeliest first: unenforced foreign keys, then undeclared ones.
 
-    Undeclared ones have one column, and lead from table to table, not to or from a view. A number
-    needs a name that speaks for it (customer_id for
-    customers.id); a text may also have values within the range and lengths of a key's.
+    Undeclared ones have one column of at least three values, and lead from table to table, not to
+    or from a view; the key, where nobody declared it, is unique in at least 20 rows. A number needs
+    a name that speaks for it (customer_id for customers.id); a text may also have values within
+    the range and lengths of a key's.
     """
     found = [_declared(tables, table, key) for table in tables for key in table.foreign_keys]
     real = [table for table in tables if table.kind == "table"]
-    keys = [(parent, key) for parent in real for key in _keys(parent)]
+    keys = _Keys(real)
     guessed: list[Candidate] = []
     for table in real:
         known = {key.columns[0] for key in table.foreign_keys if len(key.columns) == 1}
-        own = {key.name for key in _keys(table)}
         for column in table.columns:
-            if column.name not in known and not (column.distinct and not column.distinct.value):
-                likely = sorted(_guesses(table, column, own, keys), key=_likeliest)
-                guessed += likely[:PER_COLUMN]
-    return [*filter(None, found), *sorted(_nearest(guessed, tables), key=_likeliest)][:MOST]
+            few = column.distinct is not None and column.distinct.number < FEWEST
+            if column.name not in known and column.kind != "other" and not few:
+                guessed += sorted(_guesses(table, column, keys), key=_likeliest)[:PER_COLUMN]
+    return [*filter(None, found), *sorted(_nearest(guessed, tables), key=_likeliest)]
 
 
 def confirm(
-    connection: sa.Connection, schema: str, candidate: Candidate, as_of: str
+    connection: sa.Connection, schema: str, candidate: Candidate, part: Scope, rows: int, as_of: str
 ) -> Relation | None:
     """Count, by one statement, the values that are in the other table and the rows that are not.
 
-    Rows with a null in the key are not counted. None for an undeclared one of which less than
-    90 % of the distinct values match, and for one without values. Raises what the database raises.
+    Of the table, `part` is read; the other one is read whole, so that a value that is not found is
+    not there. Rows without a match in a sample are scaled to the table's `rows`. Rows with a null
+    in the key are not counted. None for one without values, and for an undeclared one with less
+    than three distinct values or less than 90 % matching. Raises what the database raises.
     """
-    child = sa.table(candidate.table, *map(sa.column, candidate.columns), schema=schema)
     parent = sa.table(candidate.to_table, *map(sa.column, candidate.to_columns), schema=schema)
+    sides = ([part.clause.c[name] for name in candidate.columns], parent.c)
     keys = [
         [_unpadded(column, connection) if mixed else column for column, mixed in pairs]
-        for pairs in (zip(side.c, candidate.mixed, strict=True) for side in (child, parent))
+        for pairs in (zip(side, candidate.mixed, strict=True) for side in sides)
     ]
     children, parents = ([k.label(f"k{n}") for n, k in enumerate(side)] for side in keys)
-    there = sa.and_(*(column.is_not(None) for column in child.c))
-    counted = sa.select(*children, sa.func.count().label("n")).where(there).group_by(*keys[0])
-    values = counted.subquery("v")
+    values = sa.select(*children, sa.func.count().label("n")).group_by(*keys[0]).subquery("v")
     known = sa.select(*parents, sa.literal_column("1").label("hit")).distinct().subquery("p")
     same = sa.and_(*(values.c[each.name] == known.c[each.name] for each in children))
-    missing = sa.case((known.c.hit.is_(None), values.c.n), else_=0)
-    sums = sa.select(sa.func.count(), sa.func.count(known.c.hit), sa.func.sum(missing))
+    there = sa.and_(*(values.c[each.name].is_not(None) for each in children))
+    missing = sa.case((there & known.c.hit.is_(None), values.c.n), else_=0)
+    counts = sa.func.count(sa.case((there, 1))), sa.func.count(known.c.hit)
+    sums = sa.select(*counts, sa.func.sum(missing), sa.func.sum(values.c.n))
     row = connection.execute(sums.select_from(values.outerjoin(known, same))).one()
-    distinct, matched, orphans = (int(count or 0) for count in row)
-    if not distinct or (not candidate.declared and matched < LEAST * distinct):
+    distinct, matched, orphans, read = (int(count or 0) for count in row)
+    likely = distinct >= FEWEST and matched >= LEAST * distinct
+    if not distinct or not (candidate.declared or likely):
         return None
-    share, rows = (Figure(each, "exact", as_of) for each in (matched / distinct, orphans))
+    if part.percent is not None:
+        orphans = round(orphans * rows / read)
+    share, lost = (Figure(each, part.how, as_of) for each in (matched / distinct, orphans))
     ends = (candidate.table, candidate.columns, candidate.to_table, candidate.to_columns)
-    return Relation(*ends, candidate.declared, share, rows)
+    return Relation(*ends, candidate.declared, share, lost)
 
 
-def _keys(table: Table) -> list[Column]:
+class _Keys:
+    """The columns that identify rows alone, by what leads to them: names, and texts' ranges."""
+
+    def __init__(self, tables: Sequence[Table]) -> None:
+        self.own = {table.name: _identifying(table) for table in tables}
+        self.ends = [(table, key) for table in tables for key in self.own[table.name]]
+        self.named = defaultdict[tuple[str, str], list[int]](list)
+        texts = []
+        for place, (table, key) in enumerate(self.ends):
+            target, things, full = _spellings(table.name, key.name)
+            for name in {*full, *(things if target in GENERIC else (target, f"_{target}"))}:
+                self.named[_class(key), name].append(place)
+            if (bounds := _bounds(key)) is not None:
+                texts.append((*bounds, place))
+        self.texts = sorted(texts)
+        self.least = [least for least, *_ in self.texts]
+
+    def called(self, column: Column) -> Iterator[tuple[Table, Column]]:
+        """Yield the keys that a column's name, or the end of it, may mean."""
+        name, stem = _stem(column.name)
+        spelt = {stem, *(name[at:] for at in range(len(name)))}
+        found = (self.named.get((_class(column), each), ())[:LIKE_NAMED] for each in spelt)
+        yield from (self.ends[place] for place in sorted({n for each in found for n in each}))
+
+    def around(self, column: Column) -> Iterator[tuple[Table, Column]]:
+        """Yield the keys within whose range and lengths all texts of a column are."""
+        if (bounds := _bounds(column)) is not None:
+            least, most, shortest, longest = bounds
+            below = self.texts[: bisect_right(self.least, least)]
+            within = sorted(
+                place
+                for _, end, short, long, place in below
+                if most <= end and short <= shortest and longest <= long
+            )
+            yield from (self.ends[place] for place in within)
+
+
+def _identifying(table: Table) -> list[Column]:
     """Return the columns that identify rows alone, as declared or as the figures say."""
-    single = {key[0] for key in declared_keys(table) | {*table.candidate_keys} if len(key) == 1}
+    seen = table.candidate_keys if table.count >= FEWEST_ROWS else ()
+    single = {key[0] for key in declared_keys(table) | {*seen} if len(key) == 1}
     return [column for column in table.columns if column.name in single]
 
 
@@ -133,24 +182,33 @@ def _likeliest(candidate: Candidate) -> float:
     return -candidate.score
 
 
-def _guesses(
-    table: Table, column: Column, own: set[str], keys: Sequence[tuple[Table, Column]]
-) -> Iterator[Candidate]:
-    for parent, key in keys:
-        if column is key or column.kind == "other" or _class(column) != _class(key):
-            continue
-        score = _name_score(table, column, parent, key)
-        is_other = parent is not table and column.name not in own
-        if not score and is_other and _is_spelt_alike(column, key):
-            score = 0.3
-        fits = _is_within(column, key)
+def _guesses(table: Table, column: Column, keys: _Keys) -> Iterator[Candidate]:
+    its = [key for key in keys.own[table.name] if key is not column]
+    owned = len(its) < len(keys.own[table.name])
+    same = [(table, key) for key in its if _class(key) == _class(column)]
+    others = [end for end in keys.called(column) if end[0] is not table]
+    for parent, key in [*same, *others]:
+        score, fits = _name_score(table, column, parent, key), _is_within(column, key)
         # A key that says what its table is called is what others refer to.
-        backwards = column.name in own and score < 1 and not _is_smaller(column, key)
+        backwards = owned and score < 1 and not _is_smaller(column, key)
         if not score or (fits is False and score < 0.8) or _is_apart(column, key) or backwards:
             continue
-        score = round(score + (0 if fits else -0.05), 2)
-        mixed = (_is_mixed(column, key),)
-        yield Candidate(table.name, (column.name,), parent.name, (key.name,), False, score, mixed)
+        yield _candidate(table, column, parent, key, round(score + (0 if fits else -0.05), 2))
+    if not owned and not column.personal and column.distinct:
+        alike = (
+            (parent, key)
+            for parent, key in keys.around(column)
+            if parent is not table
+            and _is_smaller(column, key, True)
+            and not _name_score(table, column, parent, key)
+        )
+        for parent, key in islice(alike, PER_COLUMN):
+            yield _candidate(table, column, parent, key, 0.3)
+
+
+def _candidate(table: Table, column: Column, parent: Table, key: Column, score: float) -> Candidate:
+    mixed = (_is_mixed(column, key),)
+    return Candidate(table.name, (column.name,), parent.name, (key.name,), False, score, mixed)
 
 
 def _name_score(table: Table, column: Column, parent: Table, key: Column) -> float:
@@ -165,7 +223,9 @@ def _name_score(table: Table, column: Column, parent: Table, key: Column) -> flo
         return 1 if any(thing in target for thing in things) else 0.9
     if name.endswith(full if target in GENERIC else (*full, f"_{target}")):
         return 0.8
-    return 0.7 if target in GENERIC and name not in GENERIC and stem in things else 0
+    # Loans have days, as a number, and need no table of that name.
+    bare = name in GENERIC or name == words(parent.name)
+    return 0.7 if target in GENERIC and not bare and stem in things else 0
 
 
 @cache
@@ -227,14 +287,13 @@ def _is_apart(child: Column, parent: Column) -> bool:
 def _is_smaller(child: Column, parent: Column, or_equal: bool = False) -> bool:
     if not child.distinct or not parent.distinct:
         return True
-    return float(child.distinct.value) < float(parent.distinct.value) + or_equal
+    return child.distinct.number < parent.distinct.number + or_equal
 
 
-def _is_spelt_alike(child: Column, parent: Column) -> bool:
-    """Tell texts of which a few values, none longer or shorter than a key's, lie among them."""
-    sizes = (child.min_length, parent.min_length, child.max_length, parent.max_length)
-    if child.kind != "text" or child.personal or any(size is None for size in sizes):
-        return False
-    few, least, most, longest = (float(size.value) for size in sizes if size)
-    many = child.distinct is not None and float(child.distinct.value) >= FEWEST
-    return many and few >= least and most <= longest and _is_within(child, parent) is True
+def _bounds(column: Column) -> tuple[str, str, float, float] | None:
+    """Return the smallest and largest text, and the length of the shortest and longest one."""
+    known = (column.min, column.max, column.min_length, column.max_length)
+    if column.kind != "text" or None in known:
+        return None
+    least, most, shortest, longest = (figure for figure in known if figure)
+    return str(least.value), str(most.value), shortest.number, longest.number

@@ -23,8 +23,8 @@ from workbench.connections import why
 from workbench.errors import UsageError, WorkbenchError
 from workbench.profiling import statistics
 from workbench.profiling.dictionary import LOCK_WAIT
-from workbench.profiling.model import Relation, SchemaProfile, Table
-from workbench.profiling.sampling import ROW_BUDGET, estimated_rows, scope
+from workbench.profiling.model import Figure, Relation, SchemaProfile, Table
+from workbench.profiling.sampling import ROW_BUDGET, Scope, estimated_rows, scope
 from workbench.reporting.text import inert
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 WORKERS = 4
+RELATIONS = 200  # likely foreign keys that are tested
 TICK = 0.1  # seconds between two looks at what runs
 PATIENCE = 5  # seconds that a server has to end a statement
 
@@ -69,7 +70,7 @@ def profile_schema(
         name = catalog.schema_name(db, schema)
         found, invalid = catalog.read_catalog(db, name, tables, as_of)
         health = db.health()
-        relations: list[Relation] = []
+        relations, untested = list[Relation](), 0
         if depth:
             survey = Survey(db, started + seconds, table_seconds, seconds, progress)
 
@@ -84,10 +85,13 @@ def profile_schema(
 
             found = survey.measure(found, measure, named=tables is not None)
             if depth > 1:
-                relations = survey.relate(found, name, as_of)
+                part = partial(scope, schema=name, dialect=db.engine.dialect,
+                               percent=sample_percent, rows=rows)  # fmt: skip
+                relations, untested = survey.relate(found, name, part, as_of)
     profile = SchemaProfile(
         source=db.name, schema=name, as_of=as_of, server=f"{health.server} {health.version}",
         depth=depth, tables=found, relations=tuple(relations), invalid_objects=invalid,
+        untested=Figure(untested, "exact", as_of) if untested else None,
     )  # fmt: skip
     from workbench.profiling import findings
 
@@ -161,24 +165,31 @@ class Survey:
                 log.info("%s: %s: %s in %.3f s", self.db.name, task.name, said, task.seconds)
         return tuple(done.values())
 
-    def relate(self, tables: Sequence[Table], schema: str, as_of: str) -> list[Relation]:
-        """Test candidates for foreign keys; one that cannot be tested is logged."""
+    def relate(
+        self, tables: Sequence[Table], schema: str, part: Callable[[Table], Scope], as_of: str
+    ) -> tuple[list[Relation], int]:
+        """Test likely foreign keys; return those there are, and how many were not tested."""
         from workbench.profiling import relations
 
+        named = {table.name: table for table in tables}
+
         def confirm(candidate: relations.Candidate, connection: sa.Connection) -> Iterator[Any]:
-            yield relations.confirm(connection, schema, candidate, as_of)
+            table = named[candidate.table]
+            ends = (connection, schema, candidate)
+            yield relations.confirm(*ends, part(table), table.count, as_of)
 
         candidates = relations.candidates(tables)
-        tasks = [Task(each.table, 1, partial(confirm, each)) for each in candidates]
-        found = []
+        tasks = [Task(each.table, 1, partial(confirm, each)) for each in candidates[:RELATIONS]]
+        found, untested = list[Relation](), len(candidates) - len(tasks)
         with closing(self._outcomes(tasks, "relations")) as outcomes:
             for task, failure in outcomes:
                 if failure:
+                    untested += 1
                     said = "%s: a relation of %s was not tested: %s"
                     log.warning(said, self.db.name, task.name, failure)
                 elif task.result:
                     found.append(task.result)
-        return found
+        return found, untested
 
     def _outcomes(self, tasks: Sequence[Task], what: str) -> Generator[tuple[Task, str | None]]:
         """Yield each task as it ends, and why it has failed if it has."""
