@@ -129,8 +129,8 @@ def _show(profile: SchemaProfile, changes: Sequence[Change], since: str | None) 
     from rich.table import Table
     from rich.text import Text
 
-    from workbench.profiling.findings import place
     from workbench.profiling.model import Finding
+    from workbench.profiling.wording import place
     from workbench.reporting.text import inert
 
     inventory = Table(box=None, pad_edge=False)

@@ -9,6 +9,7 @@ from typing import Any
 from workbench.profiling import model
 from workbench.profiling.model import Finding, SchemaProfile
 from workbench.profiling.rules import RULES, Rule, Seen, listed, number
+from workbench.profiling.wording import place
 
 ALONE, KEPT = 5, 3  # of a kind: more than 5 findings are told together, from the 4th on
 
@@ -55,10 +56,3 @@ def _together(found: list[Finding], kept: int) -> list[Finding]:
         *found[:kept],
         replace(first, table=None, columns=(), rows=None, query=None, evidence=more),
     ]
-
-
-def place(finding: Finding) -> str:
-    """Say where something was found: "table", "table.column", "table (3 columns)" or ""."""
-    if finding.table and len(finding.columns) > 1:
-        return f"{finding.table} ({len(finding.columns)} columns)"
-    return ".".join(filter(None, (finding.table, *finding.columns)))
