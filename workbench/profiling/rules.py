@@ -250,8 +250,8 @@ def _undeclared_foreign_key(profile: SchemaProfile) -> Iterator[Seen]:
 
 def _untested_keys(profile: SchemaProfile) -> Iterator[Seen]:
     if profile.untested:
-        words = "likely foreign keys were not tested: they are too many, or it took too long."
-        yield Seen(None, (), f"{profile.untested.number:,.0f} {words}")
+        told = f"{profile.untested.number:,.0f}"
+        yield Seen(None, (), f"Likely foreign keys that could not be tested: {told}.")
 
 
 def _empty_table(profile: SchemaProfile) -> Iterator[Seen]:
@@ -355,7 +355,7 @@ RULES = (
     Rule("undeclared-foreign-key", "info", _undeclared_foreign_key,
          "Join on it, and ask whether it is meant as a foreign key."),
     Rule("untested-keys", "info", _untested_keys,
-         "Profile fewer tables at once, or with more time."),
+         "Profile fewer tables at once, with more time, or by an account that may read them."),
     Rule("empty-table", "info", _empty_table,
          "Ask whether its load has failed, or nobody uses it any more.", alike=True),
     Rule("empty-column", "info", _empty_column, "Ask whether it is still filled.", alike=True),
