@@ -211,6 +211,16 @@ def test_sizes_are_those_the_server_tells(admin, tables) -> None:
         "SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('parted')"
     ).fetchone()
     assert tables["parted"].size.value == size
+    for name in ("figures", "parted"):
+        heap, toast = (
+            admin.execute(
+                f"SELECT coalesce(sum(pg_relation_size({oid})), 0) FROM pg_class c"
+                " WHERE relkind = 'r' AND relname ~ %s",
+                [f"^{name}(_[12])*$"],
+            ).fetchone()[0]
+            for oid in ("c.oid", "nullif(c.reltoastrelid, 0)")
+        )
+        assert (tables[name].heap.value, tables[name].toast.value) == (heap, toast)
 
 
 def test_statistics_grow_stale_by_the_tables_own_threshold(admin, db) -> None:
@@ -406,12 +416,59 @@ def test_an_account_without_rights_gets_what_it_may_see(lone) -> None:
         assert (opened.columns[0].default, opened.size.value) == ("1", 8192)
 
 
+def test_rows_are_those_that_a_select_reads_of_heirs_and_partitions_too(lone) -> None:
+    _, own = lone
+    own.execute(
+        "CREATE SCHEMA s; SET search_path TO s; CREATE TABLE par (id int, w text);"
+        " CREATE TABLE heir () INHERITS (par); CREATE TABLE grown () INHERITS (par);"
+        " CREATE TABLE twin () INHERITS (heir, grown);"
+        " INSERT INTO par VALUES (0, 'x'); INSERT INTO twin VALUES (1, 'y'), (2, NULL);"
+        " INSERT INTO heir SELECT n, 'x' FROM generate_series(1, 5000) n;"
+        " CREATE TABLE unknown (x int) WITH (autovacuum_enabled = false);"
+        " CREATE TABLE its () INHERITS (unknown) WITH (autovacuum_enabled = false);"
+        " INSERT INTO its VALUES (1);"
+        " CREATE TABLE parts (id int) PARTITION BY RANGE (id);"
+        " CREATE TABLE part PARTITION OF parts FOR VALUES FROM (0) TO (100000);"
+        " INSERT INTO parts SELECT generate_series(1, 10)"
+    )
+    own.execute("ANALYZE heir, grown, twin, par, parts, ONLY unknown")
+    own.execute("INSERT INTO parts SELECT n % 7 FROM generate_series(1, 6000) n")
+    own.execute("ANALYZE part")
+    with connect("lone") as db:
+        found = {table.name: table for table in catalog.read_catalog(db, "s", None, NOW)[0]}
+    for name in ("par", "heir", "grown", "twin", "parts"):
+        [rows] = own.execute(f"SELECT count(*) FROM {name}").fetchone()
+        assert found[name].rows.value == rows
+    [nulls] = own.execute("SELECT count(*) - count(w) FROM par").fetchone()
+    assert found["par"].columns[1].nulls.value == nulls
+    assert found["unknown"].rows is None  # of its heir nobody knows how many it has
+    total = "SELECT sum(pg_relation_size(oid)) FROM pg_class WHERE relname IN %s"
+    [heap] = own.execute(total.replace("%s", "('par', 'heir', 'grown', 'twin')")).fetchone()
+    assert found["par"].heap.value == heap
+    [size] = own.execute("SELECT pg_total_relation_size('par')").fetchone()
+    assert found["par"].size.value == size
+
+
+def test_names_that_would_steer_a_terminal_are_made_harmless(lone) -> None:
+    _, own = lone
+    own.execute('CREATE SCHEMA s; CREATE TABLE s."a\x1b]0;owned\x07\x1b[31mred" ()')
+    with connect("lone") as db:
+        with pytest.raises(DataError, match="no table 'nope'") as caught:
+            catalog.read_catalog(db, "s", ["nope"], NOW)
+        assert caught.value.hint == "Tables there: ared."
+        own.execute('CREATE SCHEMA "b\x1b[2J"; CREATE VIEW "b\x1b[2J".v AS SELECT 1 AS n')
+        with pytest.raises(UsageError) as several:
+            catalog.schema_name(db, None)
+    assert several.value.hint == "Name one of them: b, s."
+
+
 @pytest.mark.parametrize(
     ("kind", "types"),
     [
         ("integer", [sa.SmallInteger(), sa.BigInteger(), pg.OID(), ora.NUMBER(19, 0),
                      ora.NUMBER(None, 0), ora.NUMBER(4, -2)]),
-        ("decimal", [sa.Numeric(), sa.Numeric(12, 0), ora.NUMBER(), ora.NUMBER(9, 5)]),
+        ("decimal", [sa.Numeric(), sa.Numeric(12, 0), ora.NUMBER(), ora.NUMBER(9, 5),
+                     ora.FLOAT(126)]),
         ("float", [sa.Double(), pg.REAL(), ora.BINARY_DOUBLE(), ora.BINARY_FLOAT()]),
         ("boolean", [sa.Boolean()]),
         ("text", [sa.VARCHAR(3), sa.CHAR(1), sa.TEXT(), pg.ENUM("a", name="e"), sa.Uuid(),

@@ -15,6 +15,7 @@ from sqlalchemy.engine.reflection import Inspector, ObjectKind
 from workbench.errors import DataError, UsageError, nearest
 from workbench.profiling import dictionary, model
 from workbench.profiling.model import Figure
+from workbench.reporting.text import inert
 
 if TYPE_CHECKING:
     from workbench.database import Database
@@ -27,6 +28,7 @@ KINDS: tuple[tuple[tuple[type[Any], ...], model.Kind], ...] = (
     ((sa.CLOB, oracle.NCLOB, oracle.LONG), "other"),
     ((sa.Boolean,), "boolean"),
     ((sa.String, sa.Uuid), "text"),
+    ((oracle.FLOAT,), "decimal"),  # 38 digits
     ((sa.Float,), "float"),
     ((sa.Numeric,), "decimal"),
     ((sa.Integer, postgresql.OID), "integer"),
@@ -66,7 +68,7 @@ def schema_name(db: Database, asked: str | None) -> str:
         if len(owners) == 1:
             return owners[0]
         told = f"Source {db.name!r} shows this account {len(owners) or 'no'} schemas with tables"
-        hint = f"Name one of them: {', '.join(owners)}." if owners else None
+        hint = inert(f"Name one of them: {', '.join(owners)}.") if owners else None
         raise UsageError(f"{told}.", hint)
 
     return db._attempt("The look at its schemas", choose)
@@ -104,7 +106,7 @@ def _match(name: str, known: Sequence[str], lacks: str, kind: str) -> str:
     alike = [other for other in known if other.lower() == name.lower()]
     if len(alike) == 1:
         return alike[0]
-    hint = f"{kind} there: {', '.join(sorted(known)[:10])}." if known else None
+    hint = inert(f"{kind} there: {', '.join(sorted(known)[:10])}.") if known else None
     raise DataError(f"{lacks} {name!r}.{nearest(name, known)}", hint)
 
 
