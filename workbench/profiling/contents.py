@@ -8,6 +8,8 @@ that only "at least" is true. Values that look personal are counted, and kept no
 from __future__ import annotations
 
 import datetime as dt
+import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +35,7 @@ TOP, CUT = 10, 80
 KEY_KINDS = ("integer", "decimal", "text", "date", "datetime")
 NUMBERS = ("integer", "decimal", "float")
 KEYS = 5
+LIKELY = re.compile(r"@|(\d\W?){7}")  # what no address and no number of a person lacks
 CARD_LENGTH = 13  # digits of the shortest card numbers
 UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 PAIRED = 12  # columns whose pairs are tried as keys
@@ -105,10 +108,14 @@ def discreet(table: Table) -> Table:
     """Take the values out of columns whose names, or values, promise personal data."""
 
     def is_personal(column: Column) -> bool:
+        if patterns.named_personal(column.name):
+            return True
+        least = 10 ** (CARD_LENGTH - 1) if column.kind in NUMBERS else -math.inf
         ends = (column.min, column.max, *(column.quantiles or {}).values())
-        values = pl.Series("value", [str(end.value) for end in ends if end], pl.String)
-        counted = values.to_frame().with_columns(rows=1)
-        return bool(patterns.named_personal(column.name) or _personal(column, counted))
+        texts = (str(end.value) for end in ends if end and not end.number < least)
+        likely = [text for text in texts if LIKELY.search(text)]
+        counted = pl.DataFrame({"value": likely, "rows": 1}) if likely else pl.DataFrame()
+        return bool(_personal(column, counted))
 
     return replace(
         table,
@@ -243,7 +250,7 @@ def _column(
 
 
 def _personal(column: Column, counted: pl.DataFrame) -> list[tuple[str, int]]:
-    if column.kind not in (*NUMBERS, "text"):
+    if column.kind not in (*NUMBERS, "text") or counted.is_empty():
         return []
     value = pl.col("value")
     if column.kind != "text":
