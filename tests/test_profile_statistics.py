@@ -18,13 +18,15 @@ import sqlalchemy as sa
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
+from sqlalchemy.dialects import oracle as oracledb
 from standin import Oracle
 
 import workbench
 from workbench import embedded
 from workbench.profiling.model import QUANTILES, Column, Figure, Kind, Table
 from workbench.profiling.sampling import Scope, scope
-from workbench.profiling.statistics import measure
+from workbench.profiling.statistics import Oracle as OracleSQL
+from workbench.profiling.statistics import _source, measure
 
 AS_OF = "2026-01-31T12:00:00"
 MOMENT = dt.datetime.fromisoformat(AS_OF)
@@ -501,3 +503,49 @@ def test_oracle_is_asked_in_as_many_statements_as_its_limit_of_columns_takes(
             with db.engine.begin() as connection:
                 connection.exec_driver_sql("DROP TABLE profile_wide")
     assert [column.max.value for column in found.columns] == [*range(70)]
+
+
+@pytest.mark.oracle
+def test_a_long_column_costs_oracle_nothing_but_its_own_figures(
+    oracle: Oracle, oracle_source: Callable[..., str]
+) -> None:
+    columns = (
+        Column("n", "NUMBER(9)", "integer"), Column("notes_", "LONG", "other"),
+        Column("b", "BLOB", "other"), Column("f", "FLOAT(126)", "decimal"),
+    )  # fmt: skip
+    with workbench.connect(oracle_source("read_only = false")) as db:
+        try:
+            with db.engine.begin() as connection:
+                listed = ", ".join(f"{column.name} {column.type}" for column in columns)
+                connection.exec_driver_sql(f"CREATE TABLE profile_long ({listed})")
+                filled = "INSERT INTO profile_long VALUES (7, NULL, NULL, 12345678901.25)"
+                connection.exec_driver_sql(filled)
+            table = Table("profile_long", columns=columns)
+            executed = statements(db.engine)
+            with db.engine.connect() as connection:
+                where = oracle.username.lower()
+                part = scope(table, where, connection.dialect, None, 1000)
+                found = measure(connection, where, table, part, AS_OF)
+        finally:
+            with db.engine.begin() as connection:
+                connection.exec_driver_sql("DROP TABLE profile_long")
+    [asked] = [text for text in executed if text.startswith("SELECT")]
+    assert "notes_" not in asked
+    assert ".b IS NOT NULL" in asked  # of a LOB nothing but that is looked at
+    assert ".f AS NUMBER)" in asked  # which the driver does not make a double of
+    n, notes, b, f = found.columns
+    assert notes == columns[1]
+    assert (found.problem, n.max.value, b.nulls.value) == (None, 7, 1)
+    assert (f.max.value, f.distinct.value) == ("12345678901.25", 1)
+
+
+def test_oracle_is_to_draw_a_sample_once_for_all_columns() -> None:
+    # Not run: the stand-in knows no SAMPLE.
+    columns = (Column("n", "NUMBER(9)", "integer"), Column("b", "BLOB", "other"))
+    table = known(Table("big", columns=columns), 4_000_000)
+    part = scope(table, "own", oracledb.dialect(), None, 200_000)
+    drawn, _ = _source(columns, part, OracleSQL())
+    text = str(sa.select(drawn).compile(dialect=oracledb.dialect()))
+    assert "WITH drawn AS \n(SELECT /*+ MATERIALIZE */ sampled.n" in text
+    assert text.count("SAMPLE BLOCK (5) SEED (1)") == 1
+    assert ".b IS NOT NULL" in text
