@@ -163,12 +163,17 @@ def test_each_parameter_says_what_it_is_for() -> None:
 
 
 def test_a_schema_that_nobody_here_designed_is_told_whole_and_short(tmp_path: Path) -> None:
+    broken = tmp_path / "profile_schema" / "20260101T000000Z-0" / "data" / "profile.json"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("{")
     done = command(
         "run", str(NOTEBOOK), "--output", str(tmp_path), "-p", "schema", "pg_catalog",
-        "-p", "depth", "2", "-f", str(ROOT / "params" / "ci.yaml"),
+        "-p", "depth", "2", "-p", "compare_to", "latest", "-f", str(ROOT / "params" / "ci.yaml"),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    [run] = runs_in(tmp_path / "profile_schema")
+    run = runs_in(tmp_path / "profile_schema")[-1]
+    warnings = [told["message"] for told in json.loads((run / "run.json").read_text())["warnings"]]
+    assert any(f"{broken} cannot be read" in message for message in warnings)
     with connect("demo") as db:
         names = db.read(
             "SELECT relname FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace "

@@ -279,6 +279,8 @@ def test_the_last_run_of_another_schema_or_source_is_passed_over(
     monkeypatch.setenv("WORKBENCH_RUN_DIR", str(project / "reports" / ".x.partial"))
     found = [pages.earlier(profile, "latest") for profile in others]
     assert [one and one.as_of for one in found] == ["2026-01-01", "2026-01-02", "2026-01-03"]
+    (folder / "profile.json").write_text("{")
+    assert pages.earlier(mine, "latest") == replace(mine, as_of="2026-01-01")
     assert pages.earlier(replace(mine, schema="new"), "latest") is None
 
 

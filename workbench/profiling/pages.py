@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from workbench import display
 from workbench.display import Shown
+from workbench.errors import DataError
 from workbench.extracts import whole
 from workbench.profiling.drift import Change
 from workbench.profiling.model import SEVERITIES, Column, SchemaProfile, Table, read_profile
@@ -25,6 +26,7 @@ from workbench.profiling.wording import (
     value,
     words,
 )
+from workbench.records import warn
 
 __all__ = [
     "changes_since", "columns_frame", "earlier", "findings_list", "inventory", "save", "sections",
@@ -110,16 +112,22 @@ def earlier(profile: SchemaProfile, compare_to: str | None) -> SchemaProfile | N
     """Return the profile that compare_to names: a file's, or "latest" for the last run's.
 
     The latest is the newest of earlier runs with this source and schema; None where there is none.
-    Raises DataError for a file that is no profile.
+    A warning tells what cannot be read of them; raises DataError where compare_to names it itself.
     """
     if compare_to != "latest":
         return read_profile(compare_to) if compare_to else None
     run = os.environ.get("WORKBENCH_RUN_DIR")
     # The newest by its name; a run that failed early has left no profile.
     paths = Path(run).parent.glob(f"[0-9]*/{PLACE}") if run else Path().glob(PLACE)
-    found = map(read_profile, sorted(paths, reverse=True))
-    here = (profile.source, profile.schema)
-    return next((one for one in found if (one.source, one.schema) == here), None)
+    for path in sorted(paths, reverse=True):
+        try:
+            found = read_profile(path)
+        except DataError as error:
+            warn(error.message)
+            continue
+        if (found.source, found.schema) == (profile.source, profile.schema):
+            return found
+    return None
 
 
 def changes_since(before: SchemaProfile | None, changes: Sequence[Change]) -> Shown:
