@@ -306,7 +306,7 @@ def test_a_report_shows_it_and_prints_a_tall_one_over_several_pages() -> None:
 
     wide = BeautifulSoup(markup(shop()), "html.parser").figure
     assert wide["class"] == ["scroll", "tall"]
-    assert (wide["role"], wide["tabindex"], bool(wide["aria-label"])) == ("region", "0", True)
+    assert (wide["role"], wide["tabindex"], bool(wide["aria-label"])) == ("group", "0", True)
     small = markup(profile_of(["orders", "customers"], [("orders", "customers")]))
     assert '<figure><img src="data:image/svg+xml;base64,' in small
     assert 'alt="Diagram of 2 tables of schema s: orders refers to customers."' in small

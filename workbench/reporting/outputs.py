@@ -174,8 +174,8 @@ def _figure(width: int, height: int) -> Markup:
     if width <= _BROAD:
         return Markup('<figure class="{}">').format(*kinds) if kinds else Markup("<figure>")
     # On a small screen it keeps its size and scrolls, which a keyboard must be able to do.
-    region = Markup('<figure class="{}" role="region" tabindex="0" aria-label="Wide image">')
-    return region.format(" ".join(["scroll", *kinds]))
+    group = Markup('<figure class="{}" role="group" tabindex="0" aria-label="Wide image">')
+    return group.format(" ".join(["scroll", *kinds]))
 
 
 def _is_image(mime: str, content: str) -> bool:
