@@ -169,7 +169,7 @@ def _declaration(table: str, old: Column, new: Column) -> Iterator[Change]:
 def _shares(old: Side, new: Side) -> Iterator[Change]:
     for what, word in (("nulls", "null"), ("true", "true"), ("blank", "blank")):
         figures = [getattr(column, what) for _, column in (old, new)]
-        rows = [number(table.rows) for table, _ in (old, new)]
+        rows = [table.count for table, _ in (old, new)]
         if not all(figures) or not all(rows):
             continue
         was, now = (min(number(f) / n, 1.0) for f, n in zip(figures, rows, strict=True))
@@ -191,7 +191,7 @@ def _distinct(old: Side, new: Side) -> Iterator[Change]:
     if not all(figure and figure.how == "exact" for figure in figures):
         return
     was, now = map(number, figures)
-    values = [max(number(table.rows) - number(column.nulls), 1) for table, column in (old, new)]
+    values = [max(table.count - number(column.nulls), 1) for table, column in (old, new)]
     if _reaches(min(_moved(was, now), _moved(was / values[0], now / values[1])), DISTINCT):
         said = f"From {was:,.0f} to {now:,.0f} distinct values (exact)."
         yield Change("warning", "distinct-moved", said, new[0].name, new[1].name, was, now)
@@ -245,7 +245,7 @@ def _distribution(old: Side, new: Side) -> Iterator[Change]:
             (least, most), (new_least, new_most) = (_bounds(curve, value, cut) for curve in curves)
             shift = max(shift, new_least - most, least - new_most)
     medians = [f for _, c in (old, new) if c.quantiles and (f := c.quantiles.get("0.5"))]
-    values = [number(table.rows) - number(column.nulls) for table, column in (old, new)]
+    values = [table.count - number(column.nulls) for table, column in (old, new)]
     if len(medians) == 2 and _reaches(shift, SHIFT + _error(medians, values)):
         severity: Severity = "critical" if _reaches(shift, LARGE_SHIFT) else "warning"
         was, now = (median.value for median in medians)

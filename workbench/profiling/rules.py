@@ -78,7 +78,7 @@ def _fan_out(profile: SchemaProfile) -> Iterator[Seen]:
             same = [
                 column.name for column in table.columns
                 if column.name not in fan.columns and is_comparable(column)
-                and number(column.distinct) < number(table.rows)
+                and number(column.distinct) < table.count
             ]  # fmt: skip
             words = (
                 f"are equal to another one in all columns but {listed(fan.columns)}, as after a "
@@ -138,7 +138,7 @@ def _dates_in_text(profile: SchemaProfile) -> Iterator[Seen]:
 
 
 def _in_text(table: Table, column: Column, found: Figure | None, what: str) -> Iterator[Seen]:
-    values = number(table.rows) - number(column.nulls)
+    values = table.count - number(column.nulls)
     # A code of one digit sorts as it should.
     if number(found) >= max(FEW, TEXT_SHARE * values) and not _is(column.max_length, 1):
         others = values - number(found)
@@ -263,7 +263,7 @@ def _empty_table(profile: SchemaProfile) -> Iterator[Seen]:
 
 def _empty_column(profile: SchemaProfile) -> Iterator[Seen]:
     for table in profile.tables:
-        rows = number(table.rows)
+        rows = table.count
         empty = [
             column for column in table.columns
             if rows and column.nulls and _is(column.distinct or column.nulls,
@@ -275,7 +275,7 @@ def _empty_column(profile: SchemaProfile) -> Iterator[Seen]:
 def _constant_column(profile: SchemaProfile) -> Iterator[Seen]:
     for table in profile.tables:
         constant = [c for c in table.columns if _is(c.distinct, 1) and _is(c.nulls, 0)]
-        if number(table.rows) >= FEW:
+        if table.count >= FEW:
             yield from _columns_seen(table, constant, "One value")
 
 
@@ -304,7 +304,7 @@ def _unused_index(profile: SchemaProfile) -> Iterator[Seen]:
     for table in profile.tables:
         keys = {key.columns for key in (table.primary_key, *table.unique) if key}
         for index in table.indexes:
-            needed = index.unique or index.columns in keys or number(table.rows) < INDEX_ROWS
+            needed = index.unique or index.columns in keys or table.count < INDEX_ROWS
             if index.scans and _is(index.scans, 0) and not needed:
                 words = f"Index {index.name} was not used once since the server's counters began."
                 yield Seen(table.name, tuple(filter(None, index.columns)), words)
@@ -339,7 +339,7 @@ RULES = (
          "Ask what makes a row one of its kind before you join it or count.", alike=True),
     Rule("fan-out", "warning", _fan_out, "Count things, not rows; see which."),
     Rule("numbers-in-text", "warning", _numbers_in_text,
-         "Cast it before you sort or compare, and see what the other texts mean."),
+         "Cast it before you add up or compare, and see what the other texts mean."),
     Rule("dates-in-text", "warning", _dates_in_text,
          "Cast it before you sort or compare; ask which of day and month comes first."),
     Rule("inconsistent-types", "warning", _inconsistent_types,
@@ -379,7 +379,7 @@ def _counted(
     if figure and number(figure):
         at_least = figure.how.startswith("seen")
         about = "" if figure.how == "exact" else "at least " if at_least else "about "
-        of = f" of {number(table.rows):,.0f}" if table.rows else ""
+        of = f" of {table.count:,}" if table.rows else ""
         said = f"{about}{number(figure):,.0f}{of} rows ({figure.how}) {words}"
         yield Seen(table.name, columns, said, figure, query, severity)
 
@@ -395,7 +395,7 @@ def _everywhere(figure: Figure | None, table: Table) -> str:
     """Say where something holds: a sample proves nothing of the rows that were not seen."""
     if figure and figure.how != "exact":
         return f"in the rows that were looked at ({figure.how})"
-    return f"in all {number(table.rows):,.0f} rows (exact)"
+    return f"in all {table.count:,} rows (exact)"
 
 
 def _columns(profile: SchemaProfile) -> Iterator[tuple[Table, Column]]:
