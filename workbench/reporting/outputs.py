@@ -25,7 +25,7 @@ _PREFERRED = (
     *("text/html", "text/markdown", "text/latex"),
 )
 _SIDES = ("width", "height")
-_BROAD = 700  # pixels: beyond, letters would be too small on a telephone
+_BROAD = 500  # pixels: beyond, letters would be too small on a telephone
 _MAGIC = {"png": b"\x89PNG", "jpeg": b"\xff\xd8\xff", "gif": b"GIF8", "webp": b"RIFF"}
 
 Output = Mapping[str, Any]
