@@ -127,7 +127,8 @@ def _schema(url: sa.URL, shapes: list[tuple[int, int]]) -> Iterator[list[str]]:
                 made = f"CREATE TABLE {SCHEMA}.t{number} AS SELECT {', '.join(listed)}"
                 source = f"FROM generate_series(1::bigint, {rows}) n"
                 connection.exec_driver_sql(f"{made} {source}".replace("%", "%%"))
-            connection.exec_driver_sql("VACUUM ANALYZE")
+            made = ", ".join(f"{SCHEMA}.t{number}" for number in range(len(shapes)))
+            connection.exec_driver_sql(f"VACUUM ANALYZE {made}")
             yield [f"t{number}" for number in range(len(shapes))]
         finally:
             connection.exec_driver_sql(f"DROP SCHEMA {SCHEMA} CASCADE")

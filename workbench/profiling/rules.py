@@ -184,7 +184,7 @@ def _outliers(profile: SchemaProfile) -> Iterator[Seen]:
             limit, above = repr(fence), word == "largest"
             words = f"The {word} value, {figure.value}, lies far beyond the others ({figure.how}): "
             query = looks.beyond(profile, table.name, column.name, limit, above=above)
-            yield Seen(table.name, (column.name,), f"{words}the fence is {limit}.", query=query)
+            yield Seen(table.name, (column.name,), f"{words}the fence is {fence:.12g}.", query=query)
 
 
 def _beyond(column: Column) -> Iterator[tuple[str, Figure, float]]:

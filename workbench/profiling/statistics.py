@@ -212,7 +212,7 @@ class PostgreSQL:
     endless: tuple[Kind, ...] = ("decimal", "float")
     largest: Mapping[Kind, tuple[float, Expression]] = {"float": (1e150, literal("1e150"))}
     as_of: Expression = sa.cast(sa.bindparam("as_of"), sa.DateTime)
-    limit = 250  # columns; what a statement tells is kept when time ends in a later one
+    limit = 100  # columns: planning compares all aggregates with each other, the square of them
     unreadable: tuple[str, ...] = ()
     memory = 256 << 10  # kB for all sorts of a statement; each may take work_mem otherwise
     # It multiplies doubles to find a rank: 0.01 x 700 would be a little more than 7.
