@@ -182,9 +182,10 @@ def _outliers(profile: SchemaProfile) -> Iterator[Seen]:
         for word, figure, fence in _beyond(column):
             # Rounded, it could lie beyond the value.
             limit, above = repr(fence), word == "largest"
-            words = f"The {word} value, {figure.value}, lies far beyond the others ({figure.how}): "
+            words = f"The {word} value, {figure.value}, lies far beyond the others "
             query = looks.beyond(profile, table.name, column.name, limit, above=above)
-            yield Seen(table.name, (column.name,), f"{words}the fence is {fence:.12g}.", query=query)
+            words += f"({figure.how}): the fence is {fence:.12g}."
+            yield Seen(table.name, (column.name,), words, query=query)
 
 
 def _beyond(column: Column) -> Iterator[tuple[str, Figure, float]]:
