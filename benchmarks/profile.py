@@ -100,8 +100,8 @@ def _growth(folder: Path, url: sa.URL) -> str:
         (100_000, 7),
         (1_000_000, 7),
         (4_000_000, 7),
-        (100_000, 70),
-        (100_000, 280),
+        (20_000, 70),
+        (20_000, 280),
     ):
         with _schema(url, [(size, width)]):
             default, exact = (

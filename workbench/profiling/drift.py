@@ -217,7 +217,7 @@ def _range(old: Side, new: Side) -> Iterator[Change]:
         all(figure and figure.how == "exact" for figure in (column.min, column.max))
         for _, column in (old, new)
     )
-    least = RANGE * max(high - low, new_high - new_low)
+    least = RANGE * max(high - low, new_high - new_low, 0)
     later = new[1].kind not in MEASURED and new_low >= low
     outwards, inwards = max(low - new_low, new_high - high), max(new_low - low, high - new_high)
     was, now = (f"{c.min.value} to {c.max.value}" for _, c in (old, new) if c.min and c.max)
