@@ -29,7 +29,7 @@ def write_plan(folder: Path, plan: object) -> str:
     return "plan.yaml"
 
 
-def test_a_plan_with_defaults_matrix_and_names(project: Path, workbench: Command) -> None:
+def test_a_plan_with_defaults_matrix_and_names(project: Path) -> None:
     make_notebook(project / "a.ipynb", RECORDS, parameters="x: int = 1\nsource: str = 'demo'")
     make_notebook(project / "b.ipynb", "print(z)", parameters="z: str | None = 'usual'")
     plan = {
@@ -40,7 +40,7 @@ def test_a_plan_with_defaults_matrix_and_names(project: Path, workbench: Command
             {"notebook": "b.ipynb", "parameters": {"z": None}},
         ],
     }
-    done = workbench("batch", write_plan(project, plan), "--json", cwd=project)
+    done = command("batch", write_plan(project, plan), "--json")
     assert done.returncode == 0, done.stderr
     runs = {run["name"]: run for run in json.loads(done.stdout)}
     assert {name: run["parameters"] for name, run in runs.items()} == {
