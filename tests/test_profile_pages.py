@@ -170,7 +170,7 @@ def test_the_summary_says_what_is_there_and_what_is_most_serious() -> None:
         Finding("info", "empty-table", "It has no rows.", "Ask.", "carts"),
     ]
     profile = schema(
-        Table("orders", rows=figure(20), size=figure(3_400_000, "dictionary"),
+        Table("orders", rows=figure(20), size=figure(13_400_000, "dictionary"),
               columns=(Column("id", "bigint", "integer"),)),
         Table("carts", rows=figure(0), columns=(Column("id", "bigint", "integer"),)),
         Table("locked", problem="Not measured: it is locked."),
@@ -179,7 +179,7 @@ def test_the_summary_says_what_is_there_and_what_is_most_serious() -> None:
     )  # fmt: skip
     text = repr(pages.summary(profile))
     assert text.splitlines() == [
-        "Schema shop of demo (PostgreSQL 18) has 3 tables with 2 columns and 20 rows, 3 MB on "
+        "Schema shop of demo (PostgreSQL 18) has 3 tables with 2 columns and 20 rows, 13 MB on "
         "disk. Tables read: 2 in full; not read: 1, of which 1 could not be. Foreign keys: "
         "0 declared, 1 more found by comparing values. Findings: 1 critical, 1 info.",
         "Critical, duplicated rows in orders: 12 of 20 rows repeat another.",

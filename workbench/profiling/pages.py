@@ -176,10 +176,10 @@ def columns_frame(profile: SchemaProfile) -> pl.DataFrame:
 
 
 def _size(tables: Iterable[Table]) -> str:
-    """Write whole megabytes: finer changes whenever the database tidies up."""
+    """Write whole megabytes from ten on: finer changes whenever the database tidies up."""
     sizes = [table.size.number for table in tables if table.size]
     megabytes = round(sum(sizes) / 1e6)
-    return f"{megabytes:,} MB" if megabytes else "< 1 MB" if sizes else ""
+    return f"{megabytes:,} MB" if megabytes >= 10 else "< 10 MB" if sizes else ""
 
 
 def _table(caption: str, rows: Sequence[tuple[object, ...]], *names: str) -> Shown:
