@@ -209,13 +209,14 @@ def _excel(path: Path, first: pl.DataFrame) -> Iterator[Put]:
     from pyarrow import ipc
 
     waiting = path.with_suffix(".arrow")
-    schema = first.clear().to_arrow().schema
+    schema = cells.flat(first.clear()).to_arrow().schema
     path.touch()
     with waiting.open("wb") as file, ipc.new_file(file, schema) as rows:
 
         def put(frame: pl.DataFrame, before: int) -> None:
-            cells.refuse_what_excel_would_lose(cells.flat(frame), before)
-            rows.write_table(frame.to_arrow())
+            flat = cells.flat(frame)
+            cells.refuse_what_excel_would_lose(flat, before)
+            rows.write_table(flat.to_arrow())
 
         yield put
     with pa.memory_map(str(waiting)) as file:
@@ -226,8 +227,8 @@ def _sheet(frame: pl.DataFrame, path: Path) -> None:
     from rustpy_xlsxwriter import Format, write_worksheet
 
     texts = [column.name for column in frame if cells.is_long(column) or _unlike_excel(column)]
-    flat = cells.flat(frame).with_columns(map(cells.plain, frame.select(texts)))
-    flat = flat.with_columns(cs.decimal().cast(pl.Float64))
+    plain = frame.with_columns(map(cells.plain, frame.select(texts)))
+    flat = plain.with_columns(cs.decimal().cast(pl.Float64))
     write_worksheet(
         flat, path, freeze_row=1, autofilter=flat.width > 0, bold_headers=True,
         column_widths={name: (width - 5) / 7 for name, width in cells.widths(flat).items()},

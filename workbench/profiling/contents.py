@@ -176,7 +176,7 @@ def _read(
     factor, some = max(total / max(frame.height, 1), 1), f"{frame.height:,} rows"
     if scope.percent is None:  # a view
         return _Rows(labels, frame, factor, f"first {some}", f"seen in the first {some}", as_of)
-    said = f"{float(f'{min(100 / factor, 99):.2g}'):.6f}".rstrip("0").rstrip(".")
+    said = sampling.plain(float(f"{min(100 / factor, 99):.2g}"))
     return _Rows(labels, frame, factor, f"sampled {said} %", f"seen in {some}", as_of)
 
 

@@ -54,7 +54,7 @@ def scope(
     if percent * blocks < 100 * FEWEST_BLOCKS:
         percent = float(f"{100 * FEWEST_BLOCKS / blocks:.2g}") if blocks else 100
     # Written first, so that what is said is what is done.
-    said = _plain(percent)
+    said = plain(percent)
     if table.kind == "view" or float(said) >= 100:
         return Scope(whole, None, "exact")
     sample = whole.tablesample(
@@ -75,7 +75,7 @@ def _bytes_read(table: Table) -> float:
     return sum(size.number for size in (table.heap, table.toast if texts else None) if size)
 
 
-def _plain(percent: float) -> str:
+def plain(percent: float) -> str:
     """Write a percentage without an exponent; Oracle takes none below 0.000001."""
     return f"{max(percent, 0.000001):.6f}".rstrip("0").rstrip(".")
 

@@ -21,8 +21,7 @@ from sqlalchemy import exc
 
 from workbench.connections import why
 from workbench.errors import UsageError, WorkbenchError
-from workbench.profiling import statistics
-from workbench.profiling.dictionary import LOCK_WAIT
+from workbench.profiling import dictionary, statistics
 from workbench.profiling.model import Figure, Relation, SchemaProfile, Table
 from workbench.profiling.sampling import ROW_BUDGET, Scope, estimated_rows, scope
 from workbench.reporting.text import inert
@@ -74,19 +73,20 @@ def profile_schema(
         if depth:
             survey = Survey(db, started + seconds, table_seconds, seconds, progress)
 
+            part = partial(scope, schema=name, dialect=db.engine.dialect,
+                           percent=sample_percent, rows=rows)  # fmt: skip
+
             def measure(table: Table, connection: sa.Connection) -> Iterator[Table]:
                 from workbench.profiling import contents
 
-                part = scope(table, name, connection.dialect, sample_percent, rows)
-                figures = statistics.measure(connection, name, table, part, as_of)
+                read = part(table)
+                figures = statistics.measure(connection, name, table, read, as_of)
                 yield (measured := contents.discreet(figures))
                 if depth > 1:
-                    yield contents.examine(connection, name, measured, part, as_of)
+                    yield contents.examine(connection, name, measured, read, as_of)
 
             found = survey.measure(found, measure, named=tables is not None)
             if depth > 1:
-                part = partial(scope, schema=name, dialect=db.engine.dialect,
-                               percent=sample_percent, rows=rows)  # fmt: skip
                 relations, untested = survey.relate(found, name, part, as_of)
     profile = SchemaProfile(
         source=db.name, schema=name, as_of=as_of, server=f"{health.server} {health.version}",
@@ -243,9 +243,7 @@ class Survey:
         try:
             with task.lock:
                 task.connection = connection.connection.driver_connection
-            if connection.dialect.name == "postgresql":
-                # Ends with the transaction; on Oracle who reads waits for nobody.
-                connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_WAIT}")
+            dictionary.bound_waits(connection)
             for result in task.work(connection):
                 task.result = result
             return None
