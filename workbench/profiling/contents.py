@@ -24,7 +24,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from workbench.profiling import patterns, sampling
-from workbench.profiling.model import Column, FanOut, Figure, Share, Table
+from workbench.profiling.model import NUMBERS, Column, FanOut, Figure, Share, Table
 from workbench.profiling.sampling import Scope
 
 ROWS = 20_000
@@ -33,7 +33,6 @@ CHARACTERS = 40_000_000
 LONGEST = 1000  # characters; a column with longer texts holds prose, of which no more is read
 TOP, CUT = 10, 80
 KEY_KINDS = ("integer", "decimal", "text", "date", "datetime")
-NUMBERS = ("integer", "decimal", "float")
 KEYS = 5
 LIKELY = re.compile(r"@|(\d\W?){7}")  # what no address and no number of a person lacks
 CARD_LENGTH = 13  # digits of the shortest card numbers

@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import Any, TypeVar
 
 from workbench.profiling.model import (
+    NUMBERS,
     SEVERITIES,
     Column,
     Figure,
@@ -19,7 +20,7 @@ from workbench.profiling.model import (
     Table,
     Value,
 )
-from workbench.profiling.rules import MEASURED, identifies, number
+from workbench.profiling.rules import identifies, number
 
 ROWS, MANY_ROWS = 0.1, 0.5  # of the larger number of rows
 # More for each estimate: PostgreSQL counts anew when 50 rows and a tenth of all have changed.
@@ -218,7 +219,7 @@ def _range(old: Side, new: Side) -> Iterator[Change]:
         for _, column in (old, new)
     )
     least = RANGE * max(high - low, new_high - new_low, 0)
-    later = new[1].kind not in MEASURED and new_low >= low
+    later = new[1].kind not in NUMBERS and new_low >= low
     outwards, inwards = max(low - new_low, new_high - high), max(new_low - low, high - new_high)
     was, now = (f"{c.min.value} to {c.max.value}" for _, c in (old, new) if c.min and c.max)
     how = [column.max.how for _, column in (old, new) if column.max]
@@ -237,7 +238,7 @@ def _distribution(old: Side, new: Side) -> Iterator[Change]:
     which go on by nature.
     """
     curves = [_curve(column) for _, column in (old, new)]
-    if new[1].kind not in MEASURED or identifies(*new) or not all(curves):
+    if new[1].kind not in NUMBERS or identifies(*new) or not all(curves):
         return
     shift = 0.0
     for value in {value for curve in curves for value, _ in curve}:

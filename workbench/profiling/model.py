@@ -29,6 +29,7 @@ Value = int | float | str | bool
 Kind = Literal[
     "integer", "decimal", "float", "boolean", "text", "date", "datetime", "time", "other"
 ]  # "other": LOBs, JSON, arrays, bytes and the like, of which only nulls are counted
+NUMBERS: tuple[Kind, ...] = ("integer", "decimal", "float")
 Severity = Literal["critical", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # most serious first
 QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)

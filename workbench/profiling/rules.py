@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from workbench.profiling import looks, model
 from workbench.profiling.contents import is_comparable
-from workbench.profiling.model import Column, Figure, SchemaProfile, Table
+from workbench.profiling.model import NUMBERS, Column, Figure, SchemaProfile, Table
 from workbench.profiling.names import AHEAD, GENERIC, IDENTIFIER, words
 
 NAMED = 8  # names in a list, before "and 12 more"
@@ -26,7 +26,6 @@ STEPS = {
     r"populated": "Ask its owner to refresh it.",
     r"not (finished|reached)": "Profile this table alone, with more time.",
 }
-MEASURED = ("integer", "decimal", "float")
 
 
 class Seen(NamedTuple):
@@ -200,7 +199,7 @@ def _beyond(column: Column) -> Iterator[tuple[str, Figure, float]]:
     known = column.quantiles or {}
     names = [name for name in ("0.01", "0.25", "0.5", "0.75", "0.99") if name in known]
     least, most = column.min, column.max
-    if column.kind not in MEASURED or len(names) < 5 or not least or not most:
+    if column.kind not in NUMBERS or len(names) < 5 or not least or not most:
         return
     points = [float(known[name].value) for name in names]
     _, q1, _, q3, _ = points

@@ -14,7 +14,7 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from workbench.display import Shown
-from workbench.profiling.model import SEVERITIES, Column, Figure, SchemaProfile, Table
+from workbench.profiling.model import NUMBERS, SEVERITIES, Column, Figure, SchemaProfile, Table
 from workbench.profiling.wording import (
     LONGEST,
     about,
@@ -161,7 +161,7 @@ def _typical(table: Table, column: Column) -> str:
     if column.personal or _is_id(column):
         return ""
     if column.quantiles:
-        shown = QUARTILES if column.kind in ("integer", "decimal", "float") else ("0.5",)
+        shown = QUARTILES if column.kind in NUMBERS else ("0.5",)
         found = [column.quantiles[at] for at in shown if at in column.quantiles]
         return "".join(map(about, found[:1])) + " · ".join(value(f.value, 6) for f in found)
     if (share := _share(column.true, table)) is not None:

@@ -26,7 +26,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, array
 from workbench.connections import why
 from workbench.dialects import BLANKS
 from workbench.profiling import dictionary
-from workbench.profiling.model import QUANTILES, Column, Figure, Kind, Table, Value
+from workbench.profiling.model import NUMBERS, QUANTILES, Column, Figure, Kind, Table, Value
 from workbench.profiling.sampling import Scope
 
 Expression = sa.ColumnElement[Any]
@@ -34,7 +34,6 @@ CUT = 200  # characters of the smallest and the largest text
 # Cancelled, past a limit of the session, waited for a lock, or not allowed.
 STOPPED = {"57014", "ORA-01013", "DPY-4024", *dictionary.UNSEEN}
 RANKS = ("min", *map(str, QUANTILES), "max")
-NUMBERS: tuple[Kind, ...] = ("integer", "decimal", "float")
 INTEGERS = ("smallint", "integer", "bigint")
 DAYS: tuple[Kind, ...] = ("date", "datetime")
 Parts = Mapping[str, Expression]
