@@ -613,7 +613,7 @@ def test_imports_are_found_where_cells_have_magics() -> None:
 def test_the_grammar_that_is_put_off_is_there_when_it_is_asked_for() -> None:
     code = """
         import sys
-        from workbench.running import grammar
+        from workbench import grammar
         grammar.put_off()
         import jsonschema
         assert "lark" not in sys.modules

@@ -24,11 +24,14 @@ if TYPE_CHECKING:
     from workbench.profiling.survey import profile_schema
     from workbench.ranking import RankedColors, run_colors
     from workbench.records import as_of, record, verdict, warn
+    from workbench.suggestions import suggest
+    from workbench.validation import Validation, validate
 
 __all__ = [
     "Database",
     "RankedColors",
     "SchemaProfile",
+    "Validation",
     "WorkbenchError",
     "as_of",
     "connect",
@@ -39,7 +42,9 @@ __all__ = [
     "record",
     "run_colors",
     "save",
+    "suggest",
     "table",
+    "validate",
     "verdict",
     "warn",
 ]
@@ -63,6 +68,9 @@ _HOME = {
     "record": "records",
     "verdict": "records",
     "warn": "records",
+    "suggest": "suggestions",
+    "Validation": "validation",
+    "validate": "validation",
 }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import polars as pl
 import sqlalchemy as sa
@@ -96,9 +96,9 @@ class Database:
         """
         return pl.concat(self._fetch(statement, binds, self.source.numbers))
 
-    def read_exactly(self, statement: sa.SelectBase) -> pl.DataFrame:
-        """Read without floats, also from a source that asks for them."""
-        return pl.concat(self._fetch(statement, {}, "exact"))
+    def read_as(self, numbers: Literal["exact", "float"], statement: sa.SelectBase) -> pl.DataFrame:
+        """Read with decimals or floats, whatever the source asks for."""
+        return pl.concat(self._fetch(statement, {}, numbers))
 
     def batches(
         self, statement: Statement, /, rows: int = ROWS, **binds: Any
@@ -237,7 +237,9 @@ class Database:
             found = _match(bare, names)
             if found is None:
                 raise self._unknown_table(name, schema, names, inspector)
-            return sa.Table(found, sa.MetaData(), schema=found_schema, autoload_with=connection)
+            # So that validate() and suggest() know where it is.
+            home = sa.MetaData(info={"database": self})
+            return sa.Table(found, home, schema=found_schema, autoload_with=connection)
 
         return self._attempt(f"Table {name}", reflect)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql.base import PGDialect, PGIdentifierPreparer
+from sqlalchemy.dialects.postgresql.base import PGCompiler, PGDialect, PGIdentifierPreparer
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ColumnElement
 
@@ -20,11 +20,23 @@ class Quoting(PGIdentifierPreparer):
         return True
 
 
+class Compiler(PGCompiler):
+    """Writes PostgreSQL's match of a pattern in DuckDB's words, whose own ~ matches whole texts."""
+
+    def visit_custom_op_binary(self, element: Any, operator: Any, **options: Any) -> str:
+        """Write what no visit of its own exists for."""
+        if operator.opstring not in ("~", "!~"):
+            return super().visit_custom_op_binary(element, operator, **options)  # type: ignore[no-untyped-call,no-any-return]
+        text, pattern = (self.process(e, **options) for e in (element.left, element.right))
+        return f"{'NOT ' * (operator.opstring == '!~')}regexp_matches({text}, {pattern})"
+
+
 class DuckDBDialect(PGDialect):
     """PostgreSQL's SQL as native DuckDB takes it: numbered parameters, binary text order."""
 
     name = "duckdb"
     preparer = Quoting
+    statement_compiler = Compiler
     supports_statement_cache = False
 
     def __init__(self) -> None:

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import duckdb
 import polars as pl
 import pyarrow
 import pyarrow.parquet
+from sqlalchemy import SelectBase
 from sqlalchemy.sql import FromClause, Select
 
 from workbench.colors import match_columns
@@ -52,7 +54,7 @@ def from_database(database: Database, name: str) -> Input:
             raise DataError(f"{name} is a directory; a single file or a table is expected.")
         relation = database.table(name)
     label = f"{name} of source {database.name}"
-    return Input(label, database.engine.dialect.name, relation, database.read_exactly)
+    return Input(label, database.engine.dialect.name, relation, partial(database.read_as, "exact"))
 
 
 def from_file(path: str | Path) -> Input:
@@ -66,7 +68,7 @@ def from_file(path: str | Path) -> Input:
         )
     if kind in EXCEL_SUFFIXES:
         return from_frame(read_sheet(path), path.name)
-    connection = _duckdb()
+    connection = in_memory()
     # A name is a name here: "b[1].csv" is no pattern, nor is a folder "date=2026-01-09" a column.
     pattern = glob.escape(str(path))
     try:
@@ -89,7 +91,7 @@ def from_file(path: str | Path) -> Input:
 
 def from_frame(data: Any, label: str = "the data frame") -> Input:
     """Open a polars or pandas DataFrame or an Arrow table with DuckDB."""
-    connection = _duckdb()
+    connection = in_memory()
     try:
         frame = data.collect() if isinstance(data, pl.LazyFrame) else pl.DataFrame(data)
         match_columns(frame.columns, label)
@@ -128,7 +130,8 @@ def read_text(name: str) -> str:
         raise DataError(f"{path} cannot be read as UTF-8 text: {error}.") from None
 
 
-def _duckdb() -> duckdb.DuckDBPyConnection:
+def in_memory() -> duckdb.DuckDBPyConnection:
+    """Open a DuckDB that fetches nothing from the internet."""
     # Extensions would be fetched from the internet, and what we read needs none.
     return duckdb.connect(
         config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
@@ -142,19 +145,26 @@ def _duckdb_input(connection: duckdb.DuckDBPyConnection, label: str) -> Input:
         relation = typed_view(connection, label)
     except duckdb.Error as error:
         raise DataError(f"{label} cannot be read: {_said(error)}") from None
+    return Input(label, "duckdb", relation, executor(connection, label))
+
+
+def executor(
+    connection: duckdb.DuckDBPyConnection, label: str
+) -> Callable[[SelectBase], pl.DataFrame]:
+    """Return what runs a SELECT in DuckDB; it raises QueryError, in words about `label`."""
     dialect = DuckDBDialect()
 
-    def execute(statement: Select[Any]) -> pl.DataFrame:
+    def execute(statement: SelectBase) -> pl.DataFrame:
         compiled = statement.compile(dialect=dialect)
-        values = compiled.construct_params()
-        parameters = [values[name] for name in compiled.positiontup or ()]
+        state = compiled.construct_expanded_state()
+        parameters = [state.parameters[name] for name in state.positiontup or ()]
         try:
-            result = connection.sql(str(compiled), params=parameters)
+            result = connection.sql(state.statement, params=parameters)
             return pl.DataFrame(result.to_arrow_table())
         except (duckdb.Error, pyarrow.ArrowException, pl.exceptions.PolarsError) as error:
             raise QueryError(f"The statement failed on {label}: {_said(error)}") from None
 
-    return Input(label, "duckdb", relation, execute)
+    return execute
 
 
 def _csv_header(path: Path) -> tuple[list[str], str]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from workbench import grammar
 from workbench.errors import UsageError, WorkbenchError
-from workbench.running import grammar
 
 grammar.put_off()
 

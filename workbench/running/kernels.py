@@ -33,8 +33,8 @@ from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 import workbench
+from workbench import grammar
 from workbench.redaction import SECRETS_FD
-from workbench.running import grammar
 
 SWITCH = "WORKBENCH_KERNELS__WARM"
 START_LIMIT = 60  # seconds until a request must be answered, imports included

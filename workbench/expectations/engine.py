@@ -1,0 +1,138 @@
+"""Great Expectations' SQL, run by whoever holds the data: a database, or DuckDB over a frame.
+
+Great Expectations plans which figures a suite needs and puts them into few statements; here each
+is run through our own read, so read-only, logged, exact and within the source's limits. Nothing is
+written, and no temporary table made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import sqlalchemy as sa
+from great_expectations.exceptions import MetricResolutionError
+from great_expectations.execution_engine import SqlAlchemyExecutionEngine
+from great_expectations.execution_engine.sqlalchemy_batch_data import SqlAlchemyBatchData
+from great_expectations.expectations.metrics.map_metric_provider import (
+    ColumnMapMetricProvider,
+    column_condition_partial,
+)
+from great_expectations.expectations.metrics.metric_provider import metric_value
+from great_expectations.expectations.metrics.table_metric_provider import TableMetricProvider
+from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
+
+from workbench.errors import ConnectionFailed
+from workbench.statements import single_select
+
+BATCH = "data"
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Stands for a figure that could not be computed, and for all that depend on it."""
+
+    error: Exception
+
+
+class Isolating:
+    """Computes figures so that one which fails takes only those with it that depend on it.
+
+    Great Expectations tries a failed statement three times, and what was to be computed with it.
+    """
+
+    def resolve_metrics(
+        self,
+        metrics_to_resolve: Iterable[Any],
+        metrics: dict[Any, Any] | None = None,
+        runtime_configuration: dict[str, Any] | None = None,
+    ) -> dict[Any, Any]:
+        """Return each figure, or `Failed`; raises ConnectionFailed."""
+        known = metrics or {}
+        resolved: dict[Any, Any] = {}
+        todo = []
+        for metric in metrics_to_resolve:
+            needed = (known.get(part.id) for part in metric.metric_dependencies.values())
+            if failed := next((value for value in needed if isinstance(value, Failed)), None):
+                resolved[metric.id] = failed
+            else:
+                todo.append(metric)
+        while todo:
+            try:
+                # mypy: the class that this one is mixed into has it.
+                found = super().resolve_metrics(todo, known, runtime_configuration)  # type: ignore[misc]
+                return {**resolved, **found}
+            except MetricResolutionError as error:
+                cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+                if isinstance(cause, ConnectionFailed):
+                    raise cause from None
+                failed_ones = list(error.failed_metrics)
+                if len(failed_ones) == 1:
+                    resolved[failed_ones[0].id] = Failed(cause)
+                else:
+                    # Each for itself, for its own reason.
+                    for metric in failed_ones:
+                        resolved |= self.resolve_metrics([metric], known, runtime_configuration)
+                gone = {metric.id for metric in failed_ones}
+                todo = [metric for metric in todo if metric.id not in gone]
+        return resolved
+
+
+class Pushed(Isolating, SqlAlchemyExecutionEngine):
+    """Runs each statement by `execute`, over the relation `table` with these columns."""
+
+    def __init__(
+        self,
+        table: sa.Table | sa.TableClause,
+        dialect: sa.Dialect,
+        execute: Callable[[sa.SelectBase], pl.DataFrame],
+    ) -> None:
+        super().__init__(
+            engine=SimpleNamespace(dialect=dialect),  # type: ignore[arg-type]
+            create_temp_table=False,
+        )
+        self.described = [{"name": column.name, "type": column.type} for column in table.c]
+        self._run = execute
+        data = SqlAlchemyBatchData(
+            self, table_name=table.name, schema_name=table.schema, create_temp_table=False
+        )
+        self.load_batch_data(BATCH, data)
+
+    def execute_query(self, query: Any) -> Any:
+        """Run a SELECT and return its rows as SQLAlchemy would."""
+        if isinstance(query, sa.TextClause):
+            query = sa.text(single_select(query.text)).columns()
+        frame = self._run(query)
+        return IteratorResult(SimpleResultMetaData(frame.columns), frame.iter_rows())
+
+    def close(self) -> None:
+        """Leave the connections to whom they belong."""
+
+
+class _Types(TableMetricProvider):
+    """The columns as they are known already, without asking the database again."""
+
+    metric_name = "table.column_types"
+    value_keys = ("include_nested",)
+    default_kwarg_values: Mapping[str, Any] = {"include_nested": True}
+
+    @metric_value(engine=Pushed)
+    def _described(
+        cls, execution_engine: Pushed, **_rest: Any  # noqa: N805
+    ) -> Sequence[Mapping[str, Any]]:  # fmt: skip
+        return execution_engine.described
+
+
+class _Unique(ColumnMapMetricProvider):
+    """Values that are there once, by one grouping instead of a window over every row."""
+
+    condition_metric_name = "column_values.unique"
+
+    @column_condition_partial(engine=Pushed)
+    def _once(cls, column: Any, _table: Any, **_rest: Any) -> Any:  # noqa: N805
+        rows = _table.subquery() if isinstance(_table, sa.Select) else _table
+        repeated = sa.select(column).select_from(rows).group_by(column)
+        return column.not_in(repeated.having(sa.func.count() > 1).where(column.is_not(None)))

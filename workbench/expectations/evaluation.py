@@ -1,0 +1,313 @@
+"""A suite put to data: what Great Expectations says of it, and which rows break it."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+import sqlalchemy as sa
+from great_expectations.core.expectation_validation_result import ExpectationValidationResult
+from great_expectations.execution_engine import ExecutionEngine, PandasExecutionEngine
+from great_expectations.expectations.expectation_configuration import (
+    ExpectationConfiguration,
+    parse_result_format,
+)
+from great_expectations.expectations.registry import list_registered_expectation_implementations
+from great_expectations.validator.metric_configuration import MetricConfiguration
+from great_expectations.validator.validation_graph import ValidationGraph
+
+from workbench.errors import DataError, WorkbenchError, nearest
+from workbench.expectations.engine import BATCH, Failed, Isolating, Pushed
+from workbench.suites import Expectation, Suite
+
+OFFENDING_ROWS = 1_000  # of each failed expectation
+COLUMN_KEYS = ("column", "column_A", "column_B")
+LISTS_OF_COLUMNS = ("column_list", "column_set")
+COUNTING = {"result_format": {"result_format": "BOOLEAN_ONLY"}, "catch_exceptions": False}
+# What these tell depends on the library that holds the data, so a frame is asked as a frame.
+OF_TYPES = {
+    "expect_column_values_to_be_of_type", "expect_column_values_to_be_in_type_list",
+    "expect_column_type_to_be",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is validated: a table in a database, or a frame that DuckDB reads.
+
+    `execute` runs a SELECT for figures, `rows` one for rows, exactly. `frame` is None for a table
+    of a database; `key` are the columns that identify a row.
+    """
+
+    label: str
+    table: sa.Table | sa.TableClause
+    dialect: sa.Dialect
+    execute: Callable[[sa.SelectBase], pl.DataFrame]
+    rows: Callable[[sa.SelectBase], pl.DataFrame]
+    frame: pl.DataFrame | None = None
+    key: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What Great Expectations said: success and details, or why it could not; the bad rows."""
+
+    success: bool
+    details: Mapping[str, Any]
+    problem: str | None = None
+    rows: pl.DataFrame | None = None
+    columns: tuple[str, ...] = ()
+
+
+class _Frames(Isolating, PandasExecutionEngine):
+    """Great Expectations' own engine for frames: for what no SQL can say."""
+
+
+@dataclass
+class _Asked:
+    """An expectation in Great Expectations' own hands, under the data's names of its columns."""
+
+    number: int
+    expectation: Any
+    columns: tuple[str, ...]
+    answer: Answer | None = None
+
+
+def evaluate(suite: Suite, data: Data) -> tuple[int, list[Answer]]:
+    """Return the number of rows, and an answer to each expectation in the suite's order.
+
+    Raises DataError for an expectation of unknown type or with wrong arguments, ConnectionFailed
+    where the source is lost.
+    """
+    with warnings.catch_warnings(action="ignore"):
+        asked = [_asked(number, entry, data) for number, entry in enumerate(suite.expectations, 1)]
+        engine = Pushed(data.table, data.dialect, data.execute)
+        count = int(data.execute(sa.select(sa.func.count().label("n")).select_from(data.table))
+                    .item())  # fmt: skip
+        open_ones = [one for one in asked if one.answer is None]
+        frame_only = [
+            one for one in open_ones
+            if data.frame is not None and one.expectation.expectation_type in OF_TYPES
+        ]  # fmt: skip
+        _answer([one for one in open_ones if one not in frame_only], engine, data)
+        if data.frame is not None:
+            # What DuckDB has no words for, pandas has: look-ahead in a pattern, JSON schemas.
+            for one in open_ones:
+                if one.answer is not None and not one.answer.problem:
+                    continue
+                one.answer = None
+                _answer([one], _as_pandas(data.frame, one), data)
+    answers = [one.answer for one in asked if one.answer is not None]
+    if len(answers) != len(suite.expectations):
+        said = f"{len(answers)} of {len(suite.expectations)} expectations were evaluated."
+        raise DataError(f"Suite {suite.name!r}: {said}")
+    return count, answers
+
+
+def _asked(number: int, entry: Expectation, data: Data) -> _Asked:
+    known = list_registered_expectation_implementations()
+    place = f"expectation {number} ({entry.type})"
+    if entry.type not in known:
+        raise DataError(
+            f"The suite's {place} is of a type that does not exist.{nearest(entry.type, known)}",
+            "Great Expectations would leave it out and report success.",
+        )
+    names = [str(name) for name in data.table.c.keys()]  # noqa: SIM118
+    kwargs, missing = renamed(entry.kwargs, names)
+    columns = tuple(dict.fromkeys(Expectation(entry.type, kwargs).columns))
+    about_columns = entry.type in ("expect_column_to_exist",) or "expect_table" in entry.type
+    try:
+        made = ExpectationConfiguration(type=entry.type, kwargs={**kwargs, "batch_id": BATCH})
+        asked = _Asked(number, made.to_domain_obj(), columns)
+    except Exception as error:  # of its own or of pydantic's, whatever the expectation checks
+        raise DataError(f"The suite's {place} cannot be used: {_first_line(error)}") from None
+    if missing and not about_columns:
+        said = f"there is no column {missing[0]!r}.{nearest(missing[0], names)}"
+        asked.answer = Answer(False, {}, problem=said, columns=columns)
+    return asked
+
+
+def renamed(kwargs: Mapping[str, Any], names: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Write columns as the data does, where only their case differs; return those it lacks too."""
+    missing: list[str] = []
+
+    def actual(name: Any) -> Any:
+        if name in names or not isinstance(name, str):
+            return name
+        same = [other for other in names if other.lower() == name.lower()]
+        if len(same) != 1:
+            missing.append(name)
+            return name
+        return same[0]
+
+    def condition(value: Any) -> Any:
+        if isinstance(value, str):
+            found = re.compile(r"""col\((["'])(.*?)\1\)""")
+            return found.sub(lambda m: f"col({m[1]}{actual(m[2])}{m[1]})", value)
+        if isinstance(value, Mapping):
+            return {
+                key: {**part, "name": actual(part.get("name"))}
+                if key == "column" and isinstance(part, Mapping) else condition(part)
+                for key, part in value.items()
+            }  # fmt: skip
+        return [condition(part) for part in value] if isinstance(value, list) else value
+
+    result = dict(kwargs)
+    for key in COLUMN_KEYS:
+        if key in kwargs:
+            result[key] = actual(kwargs[key])
+    for key in LISTS_OF_COLUMNS:
+        if isinstance(kwargs.get(key), Sequence):
+            result[key] = [actual(name) for name in kwargs[key]]
+    if isinstance(kwargs.get("row_condition"), str | Mapping):
+        result["row_condition"] = condition(kwargs["row_condition"])
+    return result, missing
+
+
+def _answer(asked: Sequence[_Asked], engine: ExecutionEngine, data: Data) -> None:
+    """Evaluate expectations together, and look up the rows that break those which fail."""
+    needed: dict[int, dict[str, MetricConfiguration]] = {}
+    graph = ValidationGraph(engine)
+    for one in asked:
+        try:
+            found = one.expectation.get_validation_dependencies(engine, dict(COUNTING))
+            needed[one.number] = found.metric_configurations
+            _add(graph, found.metric_configurations.values(), engine)
+        except Exception as error:  # of the expectation's own making, or no such figure
+            one.answer = Answer(False, {}, problem=_because(error, engine), columns=one.columns)
+    asked = [one for one in asked if one.number in needed and one.answer is None]
+    figures = _computed(graph)
+    for one in asked:
+        parts = {name: figures[part.id] for name, part in needed[one.number].items()}
+        one.answer = _judged(one, parts, engine)
+    broken = [one for one in asked if one.answer and not one.answer.success and _by_rows(one)]
+    if broken:
+        _look_up(broken, engine, data)
+
+
+def _judged(one: _Asked, parts: dict[str, Any], engine: ExecutionEngine) -> Answer:
+    if failed := next((value for value in parts.values() if isinstance(value, Failed)), None):
+        return Answer(False, {}, problem=_because(failed.error, engine), columns=one.columns)
+    try:
+        said = one.expectation._validate(
+            metrics=parts,
+            runtime_configuration={"result_format": parse_result_format("BASIC")},
+            execution_engine=engine,
+        )
+    except Exception as error:  # of the expectation's own making, whatever it compares
+        return Answer(False, {}, problem=_because(error, engine), columns=one.columns)
+    if isinstance(said, ExpectationValidationResult):
+        said = {"success": said.success, "result": said.result}
+    return Answer(bool(said["success"]), said.get("result") or {}, columns=one.columns)
+
+
+def _by_rows(one: _Asked) -> bool:
+    return bool(getattr(one.expectation, "map_metric", None)) and not (
+        one.answer and one.answer.problem
+    )
+
+
+def _look_up(broken: Sequence[_Asked], engine: ExecutionEngine, data: Data) -> None:
+    """Fetch the rows that break each of these, the key's order deciding which come first."""
+    wanted = {one.number: _condition(one, engine) for one in broken}
+    graph = ValidationGraph(engine)
+    _add(graph, wanted.values(), engine)
+    conditions = _computed(graph)
+    for one in broken:
+        assert one.answer is not None  # noqa: S101
+        condition = conditions[wanted[one.number].id]
+        rows = None
+        if not isinstance(condition, Failed):
+            fetch = _rows_of_frame if isinstance(engine, PandasExecutionEngine) else _rows_of_table
+            try:
+                rows = fetch(condition, one, engine, data)
+            except WorkbenchError:
+                rows = None  # their number is known; a column may be of a type no frame holds
+        one.answer = Answer(one.answer.success, one.answer.details, None, rows, one.columns)
+
+
+def _condition(one: _Asked, engine: ExecutionEngine) -> MetricConfiguration:
+    counted = one.expectation.get_validation_dependencies(engine, dict(COUNTING))
+    parts = counted.metric_configurations
+    like = parts[f"{one.expectation.map_metric}.unexpected_count"]
+    return MetricConfiguration(
+        f"{one.expectation.map_metric}.condition",
+        dict(like.metric_domain_kwargs),
+        dict(like.metric_value_kwargs),
+    )
+
+
+def _rows_of_table(condition: Any, one: _Asked, engine: Any, data: Data) -> pl.DataFrame:
+    clause, domain, accessor = condition
+    # A window function stands in no WHERE: the rows are marked first, then chosen.
+    mark = sa.case((clause, 1), else_=0).label("breaks_the_promise")
+    statement = sa.select(*(sa.column(column.name) for column in data.table.c), mark)
+    if not sa.select(mark).get_final_froms():
+        rows = engine.get_domain_records({**domain, **accessor})
+        statement = statement.select_from(rows if isinstance(rows, sa.Table) else rows.subquery())
+    marked = statement.subquery("marked")
+    *columns, broken = list(marked.c)
+    chosen = sa.select(*columns).where(broken == 1)
+    order = list(dict.fromkeys((*data.key, *one.columns)))
+    return data.rows(chosen.order_by(*(marked.c[name] for name in order)).limit(OFFENDING_ROWS))
+
+
+def _rows_of_frame(
+    condition: Any, one: _Asked, engine: Any, data: Data
+) -> pl.DataFrame:  # fmt: skip
+    assert data.frame is not None  # noqa: S101
+    marks = condition[0]
+    order = list(dict.fromkeys((*data.key, *one.columns)))
+    return data.frame[marks.index[marks.astype(bool)].to_list()].sort(order).head(OFFENDING_ROWS)
+
+
+def _add(
+    graph: ValidationGraph, metrics: Iterable[MetricConfiguration], engine: ExecutionEngine
+) -> None:
+    """Add what figures need, all of it or, where something is unknown, nothing."""
+    part = ValidationGraph(engine)
+    for metric in metrics:
+        part.build_metric_dependency_graph(metric, dict(COUNTING))
+    for edge in part.edges:
+        graph.add(edge)
+
+
+def _computed(graph: ValidationGraph) -> dict[Any, Any]:
+    """Return each figure, `Failed` where it could not be computed."""
+    figures, _ = graph.resolve(runtime_configuration=dict(COUNTING), show_progress_bars=False)
+    return figures
+
+
+def _as_pandas(frame: pl.DataFrame, one: _Asked) -> ExecutionEngine:
+    """Hand over the columns concerned; whole numbers stay whole where some are missing."""
+    import pandas as pd
+
+    alone = one.columns and not one.expectation.row_condition
+    series = frame.select(one.columns) if alone else frame
+    engine = _Frames()
+    engine.load_batch_data(BATCH, pd.DataFrame({
+        column.name: column.to_pandas(
+            use_pyarrow_extension_array=column.dtype.is_integer() and column.null_count() > 0
+        )
+        for column in series
+    }))  # fmt: skip
+    return engine
+
+
+def _because(error: Exception, engine: ExecutionEngine) -> str:
+    """Say in a line why something could not be evaluated."""
+    if isinstance(error, WorkbenchError):
+        return error.message
+    said = _first_line(error)
+    if said.startswith("No provider found") and isinstance(engine, Pushed):
+        return "this cannot be evaluated inside a database: validate a data frame of it instead"
+    return said
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (" ".join(lines[:3]) or type(error).__name__)[:300]

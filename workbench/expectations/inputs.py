@@ -1,0 +1,96 @@
+"""What can be validated: a table of a source, where it is, or a frame, by DuckDB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import Any
+
+import duckdb
+import polars as pl
+import pyarrow
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from workbench import dtypes, engines
+from workbench.database import Database
+from workbench.errors import DataError, UsageError
+from workbench.expectations.evaluation import Data
+
+# Of these no order is known, or no frame holds them.
+UNORDERED = (sa.JSON, sa.LargeBinary, sa.ARRAY, sa.types.NullType)
+
+
+@contextmanager
+def opened(data: Any, key: Sequence[str], label: str | None) -> Iterator[Data]:
+    """Open a reflected table, or a polars or pandas DataFrame or an Arrow table.
+
+    Raises UsageError for anything else, DataError for two columns of one name.
+    """
+    if isinstance(data, sa.Table):
+        yield _of_table(data, key, label)
+        return
+    with closing(engines.in_memory()) as connection:
+        yield _of_frame(data, connection, key, label or "the data frame")
+
+
+def _of_table(table: sa.Table, key: Sequence[str], label: str | None) -> Data:
+    database = table.metadata.info.get("database")
+    if not isinstance(database, Database):
+        raise UsageError(
+            f"The table {table.name!r} does not say which source it is in.",
+            "Get it from its source: db.table(...).",
+        )
+    return Data(
+        label or f"{table.fullname} of source {database.name}",
+        table,
+        database.engine.dialect,
+        partial(database.read_as, "float"),
+        partial(database.read_as, "exact"),
+        key=_found(key, table) or tuple(column.name for column in table.primary_key),
+    )
+
+
+def _of_frame(
+    data: Any, connection: duckdb.DuckDBPyConnection, key: Sequence[str], label: str
+) -> Data:
+    try:
+        frame = data.collect() if isinstance(data, pl.LazyFrame) else pl.DataFrame(data)
+        connection.register("data", frame.cast(engines.FOREIGN_TYPES).to_arrow())
+    except (TypeError, ValueError, pl.exceptions.PolarsError, pyarrow.ArrowException) as error:
+        raise UsageError(
+            f"{label} cannot be read as a table: {error}",
+            "validate() takes a data frame, an Arrow table, or db.table(...).",
+        ) from None
+    seen: dict[str, str] = {}
+    for name in frame.columns:
+        if seen.setdefault(name.lower(), name) != name:
+            raise DataError(
+                f"{label} has the columns {seen[name.lower()]!r} and {name!r}, which differ in "
+                "case only.",
+                "Rename one of them.",
+            )
+    table = sa.table("data", *(sa.column(name, _kind(t)) for name, t in frame.schema.items()))
+    execute = engines.executor(connection, label)
+    # Great Expectations knows PostgreSQL; what DuckDB says differently is known to our dialect.
+    return Data(label, table, postgresql.dialect(), execute, execute, frame, _found(key, table))
+
+
+def _found(key: Sequence[str], table: sa.FromClause) -> tuple[str, ...]:
+    """Return the suite's key as the data writes it; without what it lacks."""
+    names = {str(name).lower(): str(name) for name in table.c.keys()}  # noqa: SIM118
+    return tuple(names[part.lower()] for part in key if part.lower() in names)
+
+
+def _kind(dtype: pl.DataType) -> sa.types.TypeEngine[Any]:
+    if dtype.is_integer():
+        return sa.BigInteger()
+    if dtype.is_float():
+        return sa.Double()
+    if dtype in (pl.Categorical, pl.Enum):
+        return sa.String()
+    try:
+        return dtypes.sql_type(dtypes.ResultColumn("", dtype, ""))
+    except KeyError:
+        return sa.types.NullType()
