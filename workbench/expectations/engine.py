@@ -62,7 +62,6 @@ class Isolating:
                 todo.append(metric)
         while todo:
             try:
-                # mypy: the class that this one is mixed into has it.
                 found = super().resolve_metrics(todo, known, runtime_configuration)  # type: ignore[misc]
                 return {**resolved, **found}
             except MetricResolutionError as error:
@@ -90,12 +89,10 @@ class Pushed(Isolating, SqlAlchemyExecutionEngine):
         dialect: sa.Dialect,
         execute: Callable[[sa.SelectBase], pl.DataFrame],
     ) -> None:
-        super().__init__(
-            engine=SimpleNamespace(dialect=dialect),  # type: ignore[arg-type]
-            create_temp_table=False,
-        )
+        super().__init__(engine=SimpleNamespace(dialect=dialect), create_temp_table=False)
         self.described = [{"name": column.name, "type": column.type} for column in table.c]
         self._run = execute
+        self._lost: ConnectionFailed | None = None
         data = SqlAlchemyBatchData(
             self, table_name=table.name, schema_name=table.schema, create_temp_table=False
         )
@@ -105,7 +102,14 @@ class Pushed(Isolating, SqlAlchemyExecutionEngine):
         """Run a SELECT and return its rows as SQLAlchemy would."""
         if isinstance(query, sa.TextClause):
             query = sa.text(single_select(query.text)).columns()
-        frame = self._run(query)
+        if self._lost:
+            raise self._lost
+        try:
+            frame = self._run(query)
+        except ConnectionFailed as error:
+            # Great Expectations would try each figure by itself, and wait for each.
+            self._lost = error
+            raise
         return IteratorResult(SimpleResultMetaData(frame.columns), frame.iter_rows())
 
     def close(self) -> None:

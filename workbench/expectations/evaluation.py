@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -20,11 +21,13 @@ from great_expectations.expectations.registry import list_registered_expectation
 from great_expectations.validator.metric_configuration import MetricConfiguration
 from great_expectations.validator.validation_graph import ValidationGraph
 
-from workbench.errors import DataError, WorkbenchError, nearest
+from workbench.errors import DataError, QueryError, WorkbenchError, nearest
 from workbench.expectations.engine import BATCH, Failed, Isolating, Pushed
 from workbench.suites import Expectation, Suite
 
 OFFENDING_ROWS = 1_000  # of each failed expectation
+# No order is known of these.
+UNORDERED = (sa.JSON, sa.LargeBinary, sa.ARRAY, sa.types.NullType)
 COLUMN_KEYS = ("column", "column_A", "column_B")
 LISTS_OF_COLUMNS = ("column_list", "column_set")
 COUNTING = {"result_format": {"result_format": "BOOLEAN_ONLY"}, "catch_exceptions": False}
@@ -75,6 +78,11 @@ class _Asked:
     expectation: Any
     columns: tuple[str, ...]
     answer: Answer | None = None
+
+    @property
+    def map_metric(self) -> str | None:
+        """The figure that counts rows, of an expectation about each row."""
+        return getattr(self.expectation, "map_metric", None)
 
 
 def evaluate(suite: Suite, data: Data) -> tuple[int, list[Answer]]:
@@ -179,14 +187,14 @@ def _answer(asked: Sequence[_Asked], engine: ExecutionEngine, data: Data) -> Non
             _add(graph, found.metric_configurations.values(), engine)
         except Exception as error:  # of the expectation's own making, or no such figure
             one.answer = Answer(False, {}, problem=_because(error, engine), columns=one.columns)
-    asked = [one for one in asked if one.number in needed and one.answer is None]
     figures = _computed(graph)
-    for one in asked:
-        parts = {name: figures[part.id] for name, part in needed[one.number].items()}
-        one.answer = _judged(one, parts, engine)
-    broken = [one for one in asked if one.answer and not one.answer.success and _by_rows(one)]
-    if broken:
-        _look_up(broken, engine, data)
+    for one in (one for one in asked if one.answer is None):
+        parts = needed[one.number]
+        one.answer = _judged(one, {name: figures[m.id] for name, m in parts.items()}, engine)
+        counting = parts.get(f"{one.map_metric}.unexpected_count")
+        if counting and not (one.answer.success or one.answer.problem):
+            condition = figures[_part(counting, f"{one.map_metric}.condition").id]
+            one.answer = replace(one.answer, rows=_rows(condition, one, engine, data))
 
 
 def _judged(one: _Asked, parts: dict[str, Any], engine: ExecutionEngine) -> Answer:
@@ -202,58 +210,48 @@ def _judged(one: _Asked, parts: dict[str, Any], engine: ExecutionEngine) -> Answ
         return Answer(False, {}, problem=_because(error, engine), columns=one.columns)
     if isinstance(said, ExpectationValidationResult):
         said = {"success": said.success, "result": said.result}
-    return Answer(bool(said["success"]), said.get("result") or {}, columns=one.columns)
+    result = said.get("result") or {}
+    listed = (result.get("details") or {}).get("unexpected_rows")
+    rows = pl.DataFrame(listed, infer_schema_length=None) if listed else None
+    return Answer(bool(said["success"]), result, rows=rows, columns=one.columns)
 
 
-def _by_rows(one: _Asked) -> bool:
-    return bool(getattr(one.expectation, "map_metric", None)) and not (
-        one.answer and one.answer.problem
-    )
+def _part(metric: MetricConfiguration, name: str) -> MetricConfiguration:
+    """Find a figure of this name among those that another one is made of."""
+    for part in metric.metric_dependencies.values():
+        if part.metric_name == name:
+            return part
+        with suppress(KeyError):
+            return _part(part, name)
+    raise KeyError(name)
 
 
-def _look_up(broken: Sequence[_Asked], engine: ExecutionEngine, data: Data) -> None:
-    """Fetch the rows that break each of these, the key's order deciding which come first."""
-    wanted = {one.number: _condition(one, engine) for one in broken}
-    graph = ValidationGraph(engine)
-    _add(graph, wanted.values(), engine)
-    conditions = _computed(graph)
-    for one in broken:
-        assert one.answer is not None  # noqa: S101
-        condition = conditions[wanted[one.number].id]
-        rows = None
-        if not isinstance(condition, Failed):
-            fetch = _rows_of_frame if isinstance(engine, PandasExecutionEngine) else _rows_of_table
-            try:
-                rows = fetch(condition, one, engine, data)
-            except WorkbenchError:
-                rows = None  # their number is known; a column may be of a type no frame holds
-        one.answer = Answer(one.answer.success, one.answer.details, None, rows, one.columns)
-
-
-def _condition(one: _Asked, engine: ExecutionEngine) -> MetricConfiguration:
-    counted = one.expectation.get_validation_dependencies(engine, dict(COUNTING))
-    parts = counted.metric_configurations
-    like = parts[f"{one.expectation.map_metric}.unexpected_count"]
-    return MetricConfiguration(
-        f"{one.expectation.map_metric}.condition",
-        dict(like.metric_domain_kwargs),
-        dict(like.metric_value_kwargs),
-    )
+def _rows(condition: Any, one: _Asked, engine: Any, data: Data) -> pl.DataFrame | None:
+    """Fetch rows that break an expectation, in the order of the key; None where that fails."""
+    fetch = _rows_of_frame if isinstance(engine, PandasExecutionEngine) else _rows_of_table
+    try:
+        return fetch(condition, one, engine, data)
+    except (QueryError, DataError):
+        return None  # their number is known; a column may be of a type that no frame holds
 
 
 def _rows_of_table(condition: Any, one: _Asked, engine: Any, data: Data) -> pl.DataFrame:
     clause, domain, accessor = condition
     # A window function stands in no WHERE: the rows are marked first, then chosen.
     mark = sa.case((clause, 1), else_=0).label("breaks_the_promise")
-    statement = sa.select(*(sa.column(column.name) for column in data.table.c), mark)
+    statement: Any = sa.select(*(sa.column(column.name) for column in data.table.c), mark)
     if not sa.select(mark).get_final_froms():
         rows = engine.get_domain_records({**domain, **accessor})
         statement = statement.select_from(rows if isinstance(rows, sa.Table) else rows.subquery())
     marked = statement.subquery("marked")
     *columns, broken = list(marked.c)
     chosen = sa.select(*columns).where(broken == 1)
-    order = list(dict.fromkeys((*data.key, *one.columns)))
-    return data.rows(chosen.order_by(*(marked.c[name] for name in order)).limit(OFFENDING_ROWS))
+    order = [
+        marked.c[name]
+        for name in dict.fromkeys((*data.key, *one.columns))
+        if not isinstance(data.table.c[name].type, UNORDERED)
+    ]
+    return data.rows(chosen.order_by(*order).limit(OFFENDING_ROWS))
 
 
 def _rows_of_frame(
@@ -262,7 +260,8 @@ def _rows_of_frame(
     assert data.frame is not None  # noqa: S101
     marks = condition[0]
     order = list(dict.fromkeys((*data.key, *one.columns)))
-    return data.frame[marks.index[marks.astype(bool)].to_list()].sort(order).head(OFFENDING_ROWS)
+    rows: pl.DataFrame = data.frame[marks.index[marks.astype(bool)].to_list()]
+    return rows.sort(order).head(OFFENDING_ROWS)
 
 
 def _add(
@@ -278,6 +277,7 @@ def _add(
 
 def _computed(graph: ValidationGraph) -> dict[Any, Any]:
     """Return each figure, `Failed` where it could not be computed."""
+    figures: dict[Any, Any]
     figures, _ = graph.resolve(runtime_configuration=dict(COUNTING), show_progress_bars=False)
     return figures
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Any
 
 import duckdb
 import polars as pl
+import polars.selectors as cs
 import pyarrow
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -18,8 +20,7 @@ from workbench.database import Database
 from workbench.errors import DataError, UsageError
 from workbench.expectations.evaluation import Data
 
-# Of these no order is known, or no frame holds them.
-UNORDERED = (sa.JSON, sa.LargeBinary, sa.ARRAY, sa.types.NullType)
+POSTGRESQL: sa.Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 @contextmanager
@@ -56,7 +57,7 @@ def _of_frame(
     data: Any, connection: duckdb.DuckDBPyConnection, key: Sequence[str], label: str
 ) -> Data:
     try:
-        frame = data.collect() if isinstance(data, pl.LazyFrame) else pl.DataFrame(data)
+        frame = _frame(data)
         connection.register("data", frame.cast(engines.FOREIGN_TYPES).to_arrow())
     except (TypeError, ValueError, pl.exceptions.PolarsError, pyarrow.ArrowException) as error:
         raise UsageError(
@@ -74,7 +75,19 @@ def _of_frame(
     table = sa.table("data", *(sa.column(name, _kind(t)) for name, t in frame.schema.items()))
     execute = engines.executor(connection, label)
     # Great Expectations knows PostgreSQL; what DuckDB says differently is known to our dialect.
-    return Data(label, table, postgresql.dialect(), execute, execute, frame, _found(key, table))
+    return Data(label, table, POSTGRESQL, execute, execute, frame, _found(key, table))
+
+
+def _frame(data: Any) -> pl.DataFrame:
+    """Make a polars frame; NaN is a missing value, as Great Expectations has it."""
+    if isinstance(data, pl.LazyFrame):
+        data = data.collect()
+    pandas = sys.modules.get("pandas")
+    if pandas and isinstance(data, pandas.DataFrame):
+        frame = pl.from_pandas(data)
+    else:
+        frame = pl.DataFrame(data)
+    return frame.with_columns(cs.float().fill_nan(None))
 
 
 def _found(key: Sequence[str], table: sa.FromClause) -> tuple[str, ...]:
