@@ -1,0 +1,163 @@
+"""How a validation compares with those of earlier runs, from the files beside their reports."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+from markupsafe import Markup
+from pydantic import BaseModel, ValidationError
+
+from workbench import display
+from workbench.display import Shown
+from workbench.extracts import whole
+from workbench.profiling.wording import count, paragraph, percent, short
+from workbench.records import warn
+from workbench.reporting.text import moment
+from workbench.suites import SEVERITIES, Severity
+from workbench.validation import Validation
+from workbench.verdicts import PLACE, ROWS_PLACE, SCHEMA_VERSION, SENTENCE, as_dict
+
+RUNS = 20  # earlier ones in the chart
+COMPARED = 4  # earlier ones in the table
+PROMISES = 50  # rows of the table
+NONE = "There is no earlier run with this suite and these data to compare with."
+
+
+class _Result(BaseModel):
+    type: str
+    columns: list[str]
+    sentence: str
+    severity: Severity
+    success: bool
+    percent: float | None
+
+    @property
+    def promise(self) -> tuple[str, ...]:
+        """What stays the same where a suite grows or is put into another order."""
+        return (self.type, self.sentence, *self.columns)
+
+
+class Verdict(BaseModel):
+    """One run's data/validation.json, as far as a trend needs it."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION  # type: ignore[assignment]
+    suite: str
+    data: str
+    started: str
+    results: list[_Result]
+
+
+def history(validation: Validation, runs: int = RUNS) -> list[Verdict]:
+    """Return the verdicts of the last runs of this name with this suite and data, oldest first.
+
+    This one is the last of them. A warning tells what cannot be read; outside a run there are no
+    earlier ones.
+    """
+    found = [Verdict.model_validate(as_dict(validation))]
+    run = os.environ.get("WORKBENCH_RUN_DIR")
+    # The newest by its name; a run that failed early has left no verdict.
+    paths = Path(run).parent.glob(f"[0-9]*/{PLACE}") if run else ()
+    for path in sorted(paths, reverse=True):
+        try:
+            earlier = Verdict.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError):
+            warn(f"{path.parent.parent.name}/{PLACE} cannot be read, so the trend is without it.")
+            continue
+        if (earlier.suite, earlier.data) == (validation.suite, validation.data):
+            found.append(earlier)
+        if len(found) > runs:
+            break
+    return found[::-1]
+
+
+def chart(verdicts: Sequence[Verdict]) -> Any:
+    """Draw how many expectations failed in each run, by severity; or say that there is one only."""
+    if len(verdicts) < 2:
+        return Shown(paragraph(NONE), NONE)
+    from workbench.charts import alt
+
+    counts = pl.DataFrame(
+        [
+            (number, moment(verdict.started), severity, order,
+             sum(r.severity == severity and not r.success for r in verdict.results))
+            for number, verdict in enumerate(verdicts)
+            for order, severity in enumerate(SEVERITIES)
+        ],
+        schema=["run", "when", "severity", "order", "failed"], orient="row",
+    )  # fmt: skip
+    total = [sum(not r.success for r in verdict.results) for verdict in verdicts]
+    about = f"Bars: failed expectations in {len(verdicts)} runs, {', '.join(map(str, total))}"
+    return (
+        alt.Chart(counts)
+        .mark_bar()
+        .encode(
+            x=alt.X("when:O", title=None, sort=alt.SortField("run"), axis=alt.Axis(labelAngle=-40)),
+            y=alt.Y("failed:Q", title="failed expectations", axis=alt.Axis(tickMinStep=1)),
+            color=alt.Color(
+                "severity:N",
+                scale=alt.Scale(domain=SEVERITIES, range=["#9c1c22", "#e69f00", "#56b4e9"]),
+            ),
+            order="order:Q",
+        )
+        .properties(title="Failed expectations, run by run", height=160, description=about)
+    )
+
+
+def table(verdicts: Sequence[Verdict]) -> Shown:
+    """Compare the share of rows that break each promise in the last runs; what failed in any."""
+    shown = list(verdicts)[-COMPARED - 1 :]
+    if len(shown) < 2:
+        return Shown("", "")
+    by = [{result.promise: result for result in verdict.results} for verdict in shown]
+    names = [f"{moment(v.started)}{' ' * n}" for n, v in enumerate(shown)]  # two in one minute
+    rows = [
+        [short(now.sentence, SENTENCE), _change(by[-2].get(promise), now),
+         *(_share(one.get(promise)) for one in by)]
+        for promise, now in by[-1].items()
+        if any(promise in one and not one[promise].success for one in by)
+    ]  # fmt: skip
+    rows.sort(key=lambda row: CHANGES.index(row[1]))
+    if not rows:
+        return Shown(paragraph(met := f"Nothing has failed in {len(shown)} runs."), met)
+    frame = pl.DataFrame(rows, schema=["Promise", "Since last run", *names], orient="row")
+    caption = "What failed in the last runs, and in what share of the rows"
+    return display.table(frame, caption, rows=PROMISES, rest=PLACE)
+
+
+CHANGES = ("new failure", "worse", "still fails", "better", "mended", "")
+
+
+def _change(before: _Result | None, now: _Result) -> str:
+    if now.success:
+        return "mended" if before and not before.success else ""
+    if before is None or before.success:
+        return "new failure"
+    if now.percent is None or before.percent is None or now.percent == before.percent:
+        return "still fails"
+    return "worse" if now.percent > before.percent else "better"
+
+
+def _share(result: _Result | None) -> str:
+    if result is None:
+        return "–"
+    if result.success or result.percent is None:
+        return "met" if result.success else "failed"
+    return percent(result.percent / 100)
+
+
+def save(validation: Validation) -> Shown:
+    """Write data/validation.json, and data/offending_rows.csv with what is held of these rows."""
+    listed = display.save(validation.offending, Path(ROWS_PLACE).stem, ["csv"])
+    path = Path(os.environ.get("WORKBENCH_RUN_DIR", ".")) / PLACE
+    with whole(path, overwrite=True) as building:
+        text = json.dumps(as_dict(validation), indent=1, ensure_ascii=False)
+        building.write_text(text + "\n", encoding="utf-8")
+    link = Markup('<a href="{0}">{0}</a>: {1}').format(
+        PLACE, count(len(validation.results), "expectation")
+    )
+    return Shown(paragraph(link) + Markup(listed.html), f"{PLACE}, {listed.text}")  # noqa: S704
