@@ -575,7 +575,7 @@ def test_a_run_that_was_ended_says_where_and_with_the_kernels_last_words(
 
 
 def test_a_run_to_the_end_marks_no_cell_as_its_end() -> None:
-    for status in ("passed", "warned", "data-failed"):
+    for status in ("passed", "warned"):
         found = check(report(ran(source="a"), status=status, error={"cell": 0, "message": "m"}))
         assert "Cell 1 –" not in found.words
         assert "incomplete" not in found.words

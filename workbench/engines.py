@@ -69,24 +69,34 @@ def from_file(path: str | Path) -> Input:
     if kind in EXCEL_SUFFIXES:
         return from_frame(read_sheet(path), path.name)
     connection = in_memory()
-    # A name is a name here: "b[1].csv" is no pattern, nor is a folder "date=2026-01-09" a column.
-    pattern = glob.escape(str(path))
     try:
         if kind == ".csv":
-            header, delimiter = _csv_header(path)
-            # Nothing is guessed from the values: an id is no number until its column says so.
-            relation = connection.read_csv(
-                pattern, sep=delimiter, quotechar='"', escapechar='"', header=True, skiprows=0,
-                columns=dict.fromkeys(header, "VARCHAR"), auto_detect=False, na_values="",
-                encoding="utf-8", hive_partitioning=False,
-            )  # fmt: skip
+            relation = csv_texts(connection, path)
+            match_columns(relation.columns, path.name)
         else:
             match_columns(pyarrow.parquet.read_schema(path).names, path.name)
-            relation = connection.read_parquet(pattern, hive_partitioning=False)
+            # A folder "date=2026-01-09" is no column.
+            relation = connection.read_parquet(glob.escape(str(path)), hive_partitioning=False)
         relation.create_view("raw")
     except (duckdb.Error, pyarrow.ArrowException) as error:
-        raise DataError(f"{path} cannot be read: {_said(error)}") from None
+        raise DataError(f"{path} cannot be read: {said(error)}") from None
     return _duckdb_input(connection, path.name)
+
+
+def csv_texts(connection: duckdb.DuckDBPyConnection, path: Path) -> duckdb.DuckDBPyRelation:
+    """Read a CSV file of any usual delimiter, each column as text; empty text is null.
+
+    Raises DataError for a header that does not name each column, and duckdb.Error, here or when
+    the rows are fetched, for lines that do not fit it.
+    """
+    header, delimiter = _csv_header(path)
+    # Nothing is guessed from the values: an id is no number until its column says so.
+    # A name is a name here: "b[1].csv" is no pattern, nor is a folder "date=2026-01-09" a column.
+    return connection.read_csv(
+        glob.escape(str(path)), sep=delimiter, quotechar='"', escapechar='"', header=True,
+        skiprows=0, columns=dict.fromkeys(header, "VARCHAR"), auto_detect=False, na_values="",
+        encoding="utf-8", hive_partitioning=False,
+    )  # fmt: skip
 
 
 def from_frame(data: Any, label: str = "the data frame") -> Input:
@@ -97,7 +107,7 @@ def from_frame(data: Any, label: str = "the data frame") -> Input:
         match_columns(frame.columns, label)
         connection.register("raw", frame.cast(FOREIGN_TYPES).to_arrow())
     except (TypeError, ValueError, pl.exceptions.PolarsError, pyarrow.ArrowException) as error:
-        raise DataError(f"{label} cannot be read as a table: {_said(error)}") from None
+        raise DataError(f"{label} cannot be read as a table: {said(error)}") from None
     return _duckdb_input(connection, label)
 
 
@@ -144,7 +154,7 @@ def _duckdb_input(connection: duckdb.DuckDBPyConnection, label: str) -> Input:
     try:
         relation = typed_view(connection, label)
     except duckdb.Error as error:
-        raise DataError(f"{label} cannot be read: {_said(error)}") from None
+        raise DataError(f"{label} cannot be read: {said(error)}") from None
     return Input(label, "duckdb", relation, executor(connection, label))
 
 
@@ -162,7 +172,7 @@ def executor(
             result = connection.sql(state.statement, params=parameters)
             return pl.DataFrame(result.to_arrow_table())
         except (duckdb.Error, pyarrow.ArrowException, pl.exceptions.PolarsError) as error:
-            raise QueryError(f"The statement failed on {label}: {_said(error)}") from None
+            raise QueryError(f"The statement failed on {label}: {said(error)}") from None
 
     return execute
 
@@ -181,7 +191,7 @@ def _csv_header(path: Path) -> tuple[list[str], str]:
     return column_names(header, path.name), delimiter
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
     """Join the first lines of a message up to its end of sentence, without DuckDB's category."""
     lines = [line.strip() for line in str(error).splitlines()]
     said = " ".join(line for line in lines[:3] if line and not line.startswith("LINE "))

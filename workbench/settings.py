@@ -133,6 +133,7 @@ class Settings(BaseSettings):
     sources: dict[str, Source] = Field(default_factory=dict)
     reports: Path = Path("reports")
     notebooks: Path = Path("notebooks")
+    expectations: Path = Path("expectations")
     kernels: Kernels = Kernels()
 
     @field_validator("sources", mode="before")

@@ -18,8 +18,8 @@ EXCEL_SUFFIXES = (".xlsx", ".xlsm")
 TITLE_ROWS = 20  # above the header, at most
 
 
-def read_sheet(path: Path) -> pl.DataFrame:
-    """Read the first sheet with the columns of a feed; raises DataError when there is none.
+def read_sheet(path: Path, *, feed: bool = True) -> pl.DataFrame:
+    """Read the first sheet, or that with the columns of a feed; DataError when there is none.
 
     Title rows above the header are passed over. A column of mixed cells becomes text, each value
     in full, and error cells such as #N/A become text too, so that whoever needs numbers can say
@@ -39,9 +39,13 @@ def read_sheet(path: Path) -> pl.DataFrame:
         ) from None
     failures = []
     for title, rows in sheets.items():
-        start = next((i for i, row in enumerate(rows[:TITLE_ROWS]) if _is_header(row)), 0)
+        is_header = _is_header if feed else _names_most
+        start = next((i for i, row in enumerate(rows[:TITLE_ROWS]) if is_header(row)), 0)
+        place = f"{path.name}, sheet {title}"
         try:
-            names = column_names(rows[start] if rows else (), f"{path.name}, sheet {title}")
+            names = column_names(rows[start] if rows else (), place)
+            if feed:
+                match_columns(names, place)
         except DataError as error:
             failures.append(error)
             continue
@@ -55,13 +59,12 @@ def read_sheet(path: Path) -> pl.DataFrame:
 def column_names(header: Sequence[Any], place: str) -> list[str]:
     """Name a file's columns by its header, the unnamed ones by their number.
 
-    Raises DataError when a column is there twice, or one that a feed needs is not.
+    Raises DataError when a column is there twice, or none is named.
     """
     names = [str(cell).strip() if cell is not None else "" for cell in header]
     if not any(names):
         raise DataError(f"{place} has no header: its first line is empty.")
     names = [name or f"column {number}" for number, name in enumerate(names, start=1)]
-    match_columns(names, place)
     seen: set[str] = set()
     for name in names:
         if name.lower() in seen:
@@ -72,6 +75,11 @@ def column_names(header: Sequence[Any], place: str) -> list[str]:
 
 def _is_header(row: Sequence[Any]) -> bool:
     return any(isinstance(cell, str) and cell.strip().upper() == "CUSIP" for cell in row)
+
+
+def _names_most(row: Sequence[Any]) -> bool:
+    filled = [cell for cell in row if cell is not None]
+    return 2 * len(filled) > len(row) and all(isinstance(cell, str) for cell in filled)
 
 
 def _series(name: str, values: Sequence[Any]) -> pl.Series:

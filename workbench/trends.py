@@ -20,7 +20,7 @@ from workbench.records import warn
 from workbench.reporting.text import moment
 from workbench.suites import SEVERITIES, Severity
 from workbench.validation import Validation
-from workbench.verdicts import PLACE, ROWS_PLACE, SCHEMA_VERSION, SENTENCE, as_dict
+from workbench.verdicts import PLACE, ROWS_PLACE, SENTENCE, as_dict
 
 RUNS = 20  # earlier ones in the chart
 COMPARED = 4  # earlier ones in the table
@@ -45,7 +45,7 @@ class _Result(BaseModel):
 class Verdict(BaseModel):
     """One run's data/validation.json, as far as a trend needs it."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION  # type: ignore[assignment]
+    schema_version: Literal[1]
     suite: str
     data: str
     started: str
@@ -81,14 +81,15 @@ def chart(verdicts: Sequence[Verdict]) -> Any:
         return Shown(paragraph(NONE), NONE)
     from workbench.charts import alt
 
+    names = _names(verdicts)
     counts = pl.DataFrame(
         [
-            (number, moment(verdict.started), severity, order,
+            (name, severity, order,
              sum(r.severity == severity and not r.success for r in verdict.results))
-            for number, verdict in enumerate(verdicts)
+            for name, verdict in zip(names, verdicts, strict=True)
             for order, severity in enumerate(SEVERITIES)
         ],
-        schema=["run", "when", "severity", "order", "failed"], orient="row",
+        schema=["run", "severity", "order", "failed"], orient="row",
     )  # fmt: skip
     total = [sum(not r.success for r in verdict.results) for verdict in verdicts]
     about = f"Bars: failed expectations in {len(verdicts)} runs, {', '.join(map(str, total))}"
@@ -96,7 +97,7 @@ def chart(verdicts: Sequence[Verdict]) -> Any:
         alt.Chart(counts)
         .mark_bar()
         .encode(
-            x=alt.X("when:O", title=None, sort=alt.SortField("run"), axis=alt.Axis(labelAngle=-40)),
+            x=alt.X("run:O", title=None, sort=names, axis=alt.Axis(labelAngle=-40)),
             y=alt.Y("failed:Q", title="failed expectations", axis=alt.Axis(tickMinStep=1)),
             color=alt.Color(
                 "severity:N",
@@ -114,7 +115,6 @@ def table(verdicts: Sequence[Verdict]) -> Shown:
     if len(shown) < 2:
         return Shown("", "")
     by = [{result.promise: result for result in verdict.results} for verdict in shown]
-    names = [f"{moment(v.started)}{' ' * n}" for n, v in enumerate(shown)]  # two in one minute
     rows = [
         [short(now.sentence, SENTENCE), _change(by[-2].get(promise), now),
          *(_share(one.get(promise)) for one in by)]
@@ -124,9 +124,16 @@ def table(verdicts: Sequence[Verdict]) -> Shown:
     rows.sort(key=lambda row: CHANGES.index(row[1]))
     if not rows:
         return Shown(paragraph(met := f"Nothing has failed in {len(shown)} runs."), met)
-    frame = pl.DataFrame(rows, schema=["Promise", "Since last run", *names], orient="row")
+    frame = pl.DataFrame(rows, schema=["Promise", "Since last run", *_names(shown)], orient="row")
     caption = "What failed in the last runs, and in what share of the rows"
     return display.table(frame, caption, rows=PROMISES, rest=PLACE)
+
+
+def _names(verdicts: Sequence[Verdict]) -> list[str]:
+    """Name runs by their time; of several in one minute, all but the first by number too."""
+    times = [moment(verdict.started) for verdict in verdicts]
+    before = [times[:n].count(time) for n, time in enumerate(times)]
+    return [f"{t} ({n + 1})" if n else t for t, n in zip(times, before, strict=True)]
 
 
 CHANGES = ("new failure", "worse", "still fails", "better", "mended", "")

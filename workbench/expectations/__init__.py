@@ -21,3 +21,5 @@ if warnings.showwarning is not _warned:
     logging.captureWarnings(False)
 # What goes wrong is told by the verdict.
 logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
+
+from workbench.expectations import domain as domain  # noqa: E402  # registers its expectations

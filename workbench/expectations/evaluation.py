@@ -18,6 +18,7 @@ from great_expectations.expectations.expectation_configuration import (
     parse_result_format,
 )
 from great_expectations.expectations.registry import list_registered_expectation_implementations
+from great_expectations.util import get_sqlalchemy_selectable
 from great_expectations.validator.metric_configuration import MetricConfiguration
 from great_expectations.validator.validation_graph import ValidationGraph
 
@@ -29,7 +30,7 @@ OFFENDING_ROWS = 1_000  # of each failed expectation
 # No order is known of these.
 UNORDERED = (sa.JSON, sa.LargeBinary, sa.ARRAY, sa.types.NullType)
 COLUMN_KEYS = ("column", "column_A", "column_B")
-LISTS_OF_COLUMNS = ("column_list", "column_set")
+LISTS_OF_COLUMNS = ("column_list", "column_set", "group_by", "order_by")
 COUNTING = {"result_format": {"result_format": "BOOLEAN_ONLY"}, "catch_exceptions": False}
 # What these tell depends on the library that holds the data, so a frame is asked as a frame.
 OF_TYPES = {
@@ -242,7 +243,7 @@ def _rows_of_table(condition: Any, one: _Asked, engine: Any, data: Data) -> pl.D
     statement: Any = sa.select(*(sa.column(column.name) for column in data.table.c), mark)
     if not sa.select(mark).get_final_froms():
         rows = engine.get_domain_records({**domain, **accessor})
-        statement = statement.select_from(rows if isinstance(rows, sa.Table) else rows.subquery())
+        statement = statement.select_from(get_sqlalchemy_selectable(rows))
     marked = statement.subquery("marked")
     *columns, broken = list(marked.c)
     chosen = sa.select(*columns).where(broken == 1)

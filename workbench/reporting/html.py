@@ -25,7 +25,7 @@ _FILTERS = (
     *(text.verdict_of, outputs.block),
 )
 _TEMPLATES.filters.update({function.__name__: function for function in _FILTERS})
-_TO_THE_END = ("passed", "warned", "data-failed")
+_TO_THE_END = ("passed", "warned")
 
 
 def page(template: str, **values: Any) -> str:

@@ -27,6 +27,8 @@ WORST_FIRST = (130, 1, 5, 4, 3, 0)
 SKIPPED = "skip-execution"  # nbclient's tag for a cell that is not to be run
 ALLOWED_TO_FAIL = "raises-exception"  # nbclient's tag for a cell whose error is meant to be seen
 
+REFUSED_DATA = "ValidationFailed"  # what validate(on_failure="raise") stops a notebook with
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -161,7 +163,7 @@ def _status(notebook: nbformat.NotebookNode, run: Mapping[str, Any]) -> str | No
     if stopped := notebook.metadata.get("workbench", {}).get("status"):
         return str(stopped)
     if run["error"]:
-        return "error"
+        return "data-failed" if run["error"]["name"] == REFUSED_DATA else "error"
     if not all(map(has_run, notebook.cells)) and not _ended(notebook):
         return None
     broken = {check.get("severity") for check in run["validations"] if not check.get("passed")}
