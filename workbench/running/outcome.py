@@ -26,7 +26,6 @@ EXIT_CODES = {
 WORST_FIRST = (130, 1, 5, 4, 3, 0)
 SKIPPED = "skip-execution"  # nbclient's tag for a cell that is not to be run
 ALLOWED_TO_FAIL = "raises-exception"  # nbclient's tag for a cell whose error is meant to be seen
-
 REFUSED_DATA = "ValidationFailed"  # what validate(on_failure="raise") stops a notebook with
 
 
