@@ -71,8 +71,7 @@ def from_file(path: str | Path) -> Input:
     connection = in_memory()
     try:
         if kind == ".csv":
-            relation = csv_texts(connection, path)
-            match_columns(relation.columns, path.name)
+            relation = csv_texts(connection, path, feed=True)
         else:
             match_columns(pyarrow.parquet.read_schema(path).names, path.name)
             # A folder "date=2026-01-09" is no column.
@@ -83,13 +82,15 @@ def from_file(path: str | Path) -> Input:
     return _duckdb_input(connection, path.name)
 
 
-def csv_texts(connection: duckdb.DuckDBPyConnection, path: Path) -> duckdb.DuckDBPyRelation:
+def csv_texts(
+    connection: duckdb.DuckDBPyConnection, path: Path, *, feed: bool
+) -> duckdb.DuckDBPyRelation:
     """Read a CSV file of any usual delimiter, each column as text; empty text is null.
 
     Raises DataError for a header that does not name each column, and duckdb.Error, here or when
     the rows are fetched, for lines that do not fit it.
     """
-    header, delimiter = _csv_header(path)
+    header, delimiter = _csv_header(path, feed)
     # Nothing is guessed from the values: an id is no number until its column says so.
     # A name is a name here: "b[1].csv" is no pattern, nor is a folder "date=2026-01-09" a column.
     return connection.read_csv(
@@ -177,7 +178,7 @@ def executor(
     return execute
 
 
-def _csv_header(path: Path) -> tuple[list[str], str]:
+def _csv_header(path: Path, feed: bool) -> tuple[list[str], str]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = re.sub(r'"(?:[^"]|"")*"', "", file.readline())
@@ -188,7 +189,7 @@ def _csv_header(path: Path) -> tuple[list[str], str]:
         raise DataError(
             f"{path} is not UTF-8 text.", 'Save it again as "CSV UTF-8", or as Excel or Parquet.'
         ) from None
-    return column_names(header, path.name), delimiter
+    return column_names(header, path.name, feed=feed), delimiter
 
 
 def said(error: Exception) -> str:

@@ -43,9 +43,7 @@ def read_sheet(path: Path, *, feed: bool = True) -> pl.DataFrame:
         start = next((i for i, row in enumerate(rows[:TITLE_ROWS]) if is_header(row)), 0)
         place = f"{path.name}, sheet {title}"
         try:
-            names = column_names(rows[start] if rows else (), place)
-            if feed:
-                match_columns(names, place)
+            names = column_names(rows[start] if rows else (), place, feed=feed)
         except DataError as error:
             failures.append(error)
             continue
@@ -56,15 +54,17 @@ def read_sheet(path: Path, *, feed: bool = True) -> pl.DataFrame:
     raise failures[0] if failures else DataError(f"{path} has no sheets.")
 
 
-def column_names(header: Sequence[Any], place: str) -> list[str]:
+def column_names(header: Sequence[Any], place: str, *, feed: bool) -> list[str]:
     """Name a file's columns by its header, the unnamed ones by their number.
 
-    Raises DataError when a column is there twice, or none is named.
+    Raises DataError when a column is there twice, none is named, or one that a feed needs is not.
     """
     names = [str(cell).strip() if cell is not None else "" for cell in header]
     if not any(names):
         raise DataError(f"{place} has no header: its first line is empty.")
     names = [name or f"column {number}" for number, name in enumerate(names, start=1)]
+    if feed:
+        match_columns(names, place)
     seen: set[str] = set()
     for name in names:
         if name.lower() in seen:

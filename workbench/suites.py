@@ -45,10 +45,10 @@ class Expectation:
     def columns(self) -> tuple[str, ...]:
         """The columns it speaks of, as the suite writes them."""
         found = [self.kwargs.get(key) for key in ("column", "column_A", "column_B")]
-        lists = [
-            self.kwargs.get(k) or () for k in ("column_list", "column_set", "group_by", "order_by")
-        ]
-        return tuple(str(name) for name in (*found, *(n for names in lists for n in names)) if name)
+        for key in ("column_list", "column_set", "group_by", "order_by"):
+            listed = self.kwargs.get(key)
+            found += listed if isinstance(listed, list | tuple) else []
+        return tuple(str(name) for name in found if name)
 
     @property
     def owner(self) -> str | None:
