@@ -27,7 +27,7 @@ SCHEMA_VERSION = 1  # of data/validation.json
 PLACE = "data/validation.json"
 ROWS_PLACE = "data/offending_rows.csv"
 LISTED = 100  # failed expectations in the table, and as many that were met
-EXAMPLES = 3  # rows of each
+EXAMPLES = 2  # rows of each
 TOLD = 10  # failed expectations in the text
 SENTENCE, SEEN, CELL = 240, 240, 60  # characters
 # By severity, and of what was met: symbol, word and colours that are legible on any page.
@@ -156,7 +156,7 @@ def _sentence(result: Result) -> str:
 
 
 def _table(caption: str, results: Sequence[Result], *, examples: bool) -> Markup:
-    heads = ["Verdict", "Promise", "What was seen", *(["For example"] if examples else []), "Owner"]
+    heads = ["Verdict", "Promise", "What was seen", *(["For example"] if examples else [])]
     body = Markup("\n").join(_row(result, examples) for result in results[:LISTED])
     left = len(results) - LISTED
     more = paragraph(f"{left:,} more: see {PLACE}.") if left > 0 else ""
@@ -173,24 +173,31 @@ def _row(result: Result, examples: bool) -> Markup:
     mark = Markup(
         '<b style="color:{};background-color:{};white-space:nowrap">&nbsp;{} {}&nbsp;</b>'
     ).format(ink, ground, symbol, word)
-    few = Markup("<br>").join(_example(row, result) for row in result.sample[:EXAMPLES])
-    cells = [mark, _sentence(result), seen(result), *([few] if examples else [])]
-    cells.append(short(result.owner or "–", CELL))
+    promise = Markup("{}<br><small>{}</small>") if result.owner else Markup("{}")
+    cells = [mark, promise.format(_sentence(result), short(result.owner or "", CELL)), seen(result)]
+    if examples:
+        few = (_example(row, result) for row in result.sample[:EXAMPLES])
+        cells.append(Markup("<br>").join(few))
     return Markup("<tr>{}</tr>").format(
         Markup().join(Markup("<td>{}</td>").format(cell) for cell in cells)
     )
 
 
 def _example(row: Mapping[str, Any], result: Result) -> Markup:
-    """Write the columns concerned, then the key; identifiers digit by digit."""
-    pairs = sorted(row.items(), key=lambda pair: pair[0] not in result.columns)
-    return Markup(", ").join(
-        Markup("<small>{}</small> {}").format(
-            short(name, CELL),
-            _cell(content, name not in result.columns or bool(IDENTIFIER.search(words(name)))),
+    """Write the columns concerned, then the key, small; identifiers digit by digit."""
+
+    def pairs(concerned: bool) -> str:
+        return ", ".join(
+            f"{short(name, CELL)} {_cell(content, not concerned or _is_id(name))}"
+            for name, content in row.items()
+            if (name in result.columns) is concerned
         )
-        for name, content in pairs
-    )
+
+    return Markup("{} <small>{}</small>").format(pairs(True), pairs(False))
+
+
+def _is_id(name: str) -> bool:
+    return IDENTIFIER.search(words(name)) is not None
 
 
 def _cell(content: Any, exact: bool) -> str:
