@@ -194,6 +194,8 @@ def _csv_header(path: Path, feed: bool) -> tuple[list[str], str]:
 
 def said(error: Exception) -> str:
     """Join the first lines of a message up to its end of sentence, without DuckDB's category."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    said = " ".join(line for line in lines[:3] if line and not line.startswith("LINE "))
+    # Nobody agreed to have a line of their data in a log.
+    text = re.sub(r"(?s)Original Line: .*\n(?=(?!Possible)[A-Z][^\n]*\n+Possible)", "", str(error))
+    lines = [line.strip() for line in text.splitlines()]
+    said = " ".join(line for line in lines[:3] if line and not line.startswith(("LINE ", "Possib")))
     return re.sub(r"^[A-Z][A-Za-z ]+ Error: ", "", said) or type(error).__name__

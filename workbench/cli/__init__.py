@@ -65,4 +65,12 @@ def main() -> None:
 
 
 # Below, because each of them hangs its commands on the group.
-from workbench.cli import doctor, extracts, profiles, reports, runs, sources  # noqa: E402, F401
+from workbench.cli import (  # noqa: E402
+    doctor,  # noqa: F401
+    extracts,  # noqa: F401
+    profiles,  # noqa: F401
+    reports,  # noqa: F401
+    runs,  # noqa: F401
+    sources,  # noqa: F401
+    validations,  # noqa: F401
+)
