@@ -120,10 +120,12 @@ def seen(result: Result) -> str:
     if result.problem:
         return short(result.problem, SEEN)
     said = []
-    if result.unexpected is not None and result.checked is not None:
-        of = f"of {count(result.checked, 'row')}"
-        share = percent(result.unexpected / (result.checked or 1))
-        said.append(f"{result.unexpected:,} {of}, {share}" if result.unexpected else f"none {of}")
+    if result.checked and result.unexpected is not None:
+        rows, share = count(result.checked, "row"), percent(result.unexpected / result.checked)
+        broken = f"broken by {result.unexpected:,} of {rows}, {share}"
+        said.append(broken if result.unexpected else f"kept by all {rows}")
+    elif result.checked == 0:
+        said.append("no row has a value")
     if result.observed is not None:
         said.append(short(result.observed, SEEN))
     return "; ".join(said) or ("as promised" if result.success else "not as promised")
@@ -161,7 +163,8 @@ def _table(caption: str, results: Sequence[Result], *, examples: bool) -> Markup
     left = len(results) - LISTED
     more = paragraph(f"{left:,} more: see {PLACE}.") if left > 0 else ""
     return Markup(
-        "<table><caption>{}</caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table>{}"
+        '<table style="width:100%"><caption>{}</caption><thead><tr>{}</tr></thead>'
+        "<tbody>{}</tbody></table>{}"
     ).format(
         caption, Markup().join(Markup('<th scope="col">{}</th>').format(h) for h in heads),
         body, more,
@@ -193,7 +196,10 @@ def _example(row: Mapping[str, Any], result: Result) -> Markup:
             if (name in result.columns) is concerned
         )
 
-    return Markup("{} <small>{}</small>").format(pairs(True), pairs(False))
+    key = pairs(False)
+    return Markup("{}{}").format(
+        pairs(True), Markup(" <small>({})</small>").format(key) if key else ""
+    )
 
 
 def _is_id(name: str) -> bool:
@@ -203,7 +209,7 @@ def _is_id(name: str) -> bool:
 def _cell(content: Any, exact: bool) -> str:
     """Write a value of a row to be read: cut, and what cannot be seen in quotes."""
     if content is None:
-        return "nothing"
+        return "missing"
     plain = _json(content)
     if isinstance(content, str):
         return short(content, CELL) if content.strip() == content != "" else f"“{content[:CELL]}”"
