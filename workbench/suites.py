@@ -189,10 +189,9 @@ def _suite(content: Any, place: str, path: Path | None) -> Suite:
         raise DataError(f"{place} is no suite: it has no list of `expectations`.")
     _refuse_twice({**content, "expectations": None}, place, getattr(content, "twice", None))
     old = any(key in content for key in MARKS_OF_0)
-    old = old or any(
-        isinstance(entry, Mapping) and "expectation_type" in entry for entry in entries
-    )
-    given = content.get("suite_parameters") or content.get("evaluation_parameters") or {}
+    old |= any(isinstance(entry, Mapping) and "expectation_type" in entry for entry in entries)
+    given = content.get("suite_parameters") or content.get("evaluation_parameters")
+    given = _mapping(given, place, "parameters")
     name = content.get("name") or content.get("expectation_suite_name")
     suite = Suite(
         name=str(name or (path.stem if path else "suite")),
@@ -229,7 +228,7 @@ def _expectation(entry: Any, place: str, given: Mapping[str, Any]) -> Expectatio
     if severity not in SEVERITIES:
         said = f"{place} has the unknown severity {severity!r}.{nearest(str(severity), SEVERITIES)}"
         raise DataError(said, f"Severities: {', '.join(SEVERITIES)}.")
-    notes = entry.get("description") or entry.get("notes")
+    meta = _mapping(entry.get("meta"), place, "meta")
     kwargs = _filled(_mapping(entry.get("kwargs"), place, "kwargs"), given, place)
     if "expectation_type" in entry:
         # Its writers put down what was not given, too, and wrote two columns as A and B.
@@ -238,11 +237,18 @@ def _expectation(entry: Any, place: str, given: Mapping[str, Any]) -> Expectatio
     return Expectation(
         type=kind,
         kwargs=_kept(kwargs, place),
-        meta=_mapping(entry.get("meta"), place, "meta"),
+        meta=meta,
         severity=severity,
-        description=" ".join(map(str, notes)) if isinstance(notes, list) else notes,
+        description=_description(entry.get("description"), entry.get("notes"), meta.get("notes")),
         id=entry.get("id") or entry.get("ge_cloud_id"),
     )
+
+
+def _description(*said: Any) -> str | None:
+    """Take the first text; 0.x kept its notes as {"format": …, "content": …} in `meta`."""
+    texts = [text.get("content") if isinstance(text, Mapping) else text for text in said]
+    first = next(filter(None, texts), None)
+    return " ".join(map(str, first)) if isinstance(first, list) else first and str(first)
 
 
 def _kept(kwargs: Mapping[str, Any], place: str) -> dict[str, Any]:
