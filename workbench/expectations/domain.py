@@ -27,6 +27,7 @@ from great_expectations.expectations.metrics.map_metric_provider import (
     column_condition_partial,
     multicolumn_condition_partial,
 )
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ColumnElement
 
 from workbench import engines
@@ -35,14 +36,24 @@ from workbench.colors import DEFAULT_ORDER, parse_order
 Columns = Mapping[str, ColumnElement[Any]]
 
 CUSIP_CHARACTERS = string.digits + string.ascii_uppercase + "*@#"  # worth 0 to 38
-_DIGITS = "0" * 10 + "1" * (len(CUSIP_CHARACTERS) - 10)
+# The last digit of the digit sum of each character's worth, once and doubled.
+WORTHS = tuple(
+    "".join(str(sum(map(int, str(times * worth))) % 10) for worth, _ in enumerate(CUSIP_CHARACTERS))
+    for times in (1, 2)
+)
 BILLIONTHS = sa.Numeric(38, 9)
 
 
-def _worth(times: int) -> str:
-    """Give the last digit of each character's digit sum, its worth having been multiplied."""
-    worths = (times * worth for worth in range(len(CUSIP_CHARACTERS)))
-    return "".join(str((worth // 10 + worth % 10) % 10) for worth in worths)
+class strpos(sa.sql.functions.GenericFunction[int]):  # noqa: N801
+    """Where in a text another begins, from 1."""
+
+    type = sa.Integer()
+    inherit_cache = True
+
+
+@compiles(strpos, "oracle")
+def _instr(element: strpos, compiler: Any, **options: Any) -> str:
+    return f"INSTR({compiler.process(element.clauses, **options)})"
 
 
 class _ValidCusips(ColumnMapMetricProvider):
@@ -50,14 +61,15 @@ class _ValidCusips(ColumnMapMetricProvider):
 
     @column_condition_partial(engine=SqlAlchemyExecutionEngine)
     def _in_database(cls, column: Any, **_rest: Any) -> Any:  # noqa: N805
-        # Character by character through TRANSLATE and ASCII: no cast that could fail.
+        # No cast that could fail, and what costs most, translating, once only.
         shape = sa.func.translate(column, CUSIP_CHARACTERS, "0" * len(CUSIP_CHARACTERS))
-        last = sa.func.substr(sa.func.translate(column, CUSIP_CHARACTERS, _DIGITS), 9, 1)
-        worths = [sa.func.translate(column, CUSIP_CHARACTERS, _worth(times)) for times in (1, 2)]
-        digits = [sa.func.substr(worths[place % 2], place + 1, 1) for place in range(8)]
-        codes = [sa.func.ascii(digit) for digit in (*digits, sa.func.substr(column, 9, 1))]
-        total = sum(codes[1:], codes[0]) - 9 * ord("0")
-        return _surely(sa.and_(shape == "0" * 9, last == "0", sa.func.mod(total, 10) == 0))
+        last = sa.func.ascii(sa.func.substr(column, 9, 1))
+        total = last - 9 * ord("0")
+        for place in range(8):
+            at = strpos(CUSIP_CHARACTERS, sa.func.substr(column, place + 1, 1))
+            total += sa.func.ascii(sa.func.substr(WORTHS[place % 2], at, 1))
+        digit = last.between(ord("0"), ord("9"))
+        return _surely(sa.and_(shape == "0" * 9, digit, sa.func.mod(total, 10) == 0))
 
     @column_condition_partial(engine=PandasExecutionEngine)
     def _in_pandas(cls, column: Any, **_rest: Any) -> Any:  # noqa: N805
@@ -67,7 +79,7 @@ class _ValidCusips(ColumnMapMetricProvider):
 def _is_cusip(text: object) -> bool:
     if not isinstance(text, str) or len(text) != 9 or not set(text) <= set(CUSIP_CHARACTERS):
         return False
-    worths = [_worth(1 + place % 2)[CUSIP_CHARACTERS.index(c)] for place, c in enumerate(text[:8])]
+    worths = [WORTHS[place % 2][CUSIP_CHARACTERS.index(c)] for place, c in enumerate(text[:8])]
     return text[8] in string.digits and sum(map(int, [*worths, text[8]])) % 10 == 0
 
 
@@ -158,12 +170,12 @@ class _Ranked(_OfGroups):
         column = {name.upper(): one for name, one in column.items()}
         position = column["COLOR_POSITION"]
         dates = [sa.cast(column[k], sa.TIMESTAMP()) for k in ("DATE_1", "DATE") if k in column]
-        order = []
-        for key, descending in parse_order(said["order"] or DEFAULT_ORDER):
-            one = column["RANK" if key == "rank" else "PX"] if key != "date" else (
-                sa.func.coalesce(*dates) if len(dates) > 1 else dates[0]
-            )  # fmt: skip
-            order.append((one.desc() if descending else one.asc()).nulls_last())
+        date = sa.func.coalesce(*dates, sa.null())
+        keys: Any = {"rank": column.get("RANK"), "date": date, "price": column.get("PX")}
+        order = [
+            (keys[key].desc() if descending else keys[key].asc()).nulls_last()
+            for key, descending in parse_order(said["order"] or DEFAULT_ORDER)
+        ]
         place = sa.func.row_number().over(
             partition_by=column["CUSIP"], order_by=[*order, position.asc()]
         )
@@ -180,23 +192,18 @@ class _Families(_OfGroups):
         rules: list[ColumnElement[bool]] = [column["COLOR_POSITION"].is_not(None)]
         if "IS_PARENT" in column:
             # A boolean, or 1 and 0 where a database has none.
-            parent = sa.func.lower(sa.cast(column["IS_PARENT"], sa.String(5)))
-            rules.append(_either(first, parent.in_(["true", "1"]), parent.in_(["false", "0"])))
+            said_so = sa.func.lower(sa.cast(column["IS_PARENT"], sa.String(5)))
+            words = [(said_so.in_(["true", "1"]), 1), (said_so.in_(["false", "0"]), 0)]
+            rules.append(sa.case(*words) == sa.case((first, 1), else_=0))
         if "CHILDREN_COUNT" in column:
             children = sa.func.count().over(partition_by=group) - 1
             rules.append(column["CHILDREN_COUNT"] == sa.case((first, children), else_=0))
         if "PARENT_MESSAGE_ID" in column:
             points_to = column["PARENT_MESSAGE_ID"]
             message = sa.func.max(sa.case((first, column["MESSAGE_ID"]))).over(partition_by=group)
-            rules.append(_either(first, points_to.is_(None), points_to == message))
+            of_child = sa.and_(sa.not_(first), points_to == message)
+            rules.append(sa.or_(sa.and_(first, points_to.is_(None)), of_child))
         return sa.and_(*rules)
-
-
-def _either(
-    test: ColumnElement[bool], then: ColumnElement[bool], otherwise: ColumnElement[bool]
-) -> ColumnElement[bool]:
-    # Oracle has no CASE of conditions.
-    return sa.or_(sa.and_(test, then), sa.and_(sa.not_(test), otherwise))
 
 
 class _Grouped(MulticolumnMapExpectation):
