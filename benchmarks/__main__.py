@@ -1,6 +1,6 @@
 """Run the benchmarks that are named, or all: `python -m benchmarks [NAME ...]`.
 
-Names: first_report plan start index read extract profile.
+Names: first_report plan start index read extract profile validate.
 """
 
 import sys
@@ -14,5 +14,6 @@ for name in sys.argv[1:] or (
     "read",
     "extract",
     "profile",
+    "validate",
 ):
     print(import_module(f"benchmarks.{name}").measure(), flush=True)

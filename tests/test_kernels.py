@@ -151,7 +151,7 @@ def test_nothing_but_modules_is_there_before_the_fork(tmp_path: Path) -> None:
     )
     seen = json.loads(verdict.read_text())
     missing = set(kernels.PRELOAD) - set(seen["modules"])
-    assert missing <= {"great_expectations", "workbench.charts", "workbench.cli"}
+    assert missing <= {"workbench.charts", "workbench.cli"}
     assert "workbench.charts" not in seen["modules"]  # which would give every chart our theme
     assert seen["threads"] == ["MainThread"]
     # OpenBLAS's workers bear the program's name; the others are Arrow's and polars' housekeepers.

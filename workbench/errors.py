@@ -13,8 +13,9 @@ from importlib.resources import files
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Suggest what was meant: " Did you mean 'x'?", or nothing where nothing is near."""
-    near = get_close_matches(name.lower(), list(known), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    names = {other.lower(): other for other in known}
+    near = get_close_matches(name.lower(), names, n=1)
+    return f" Did you mean {names[near[0]]!r}?" if near else ""
 
 
 class WorkbenchError(Exception):

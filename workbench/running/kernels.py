@@ -48,16 +48,23 @@ _KERNEL = (
 ).split()
 # Importing these changes what other libraries do, which is for the notebook to decide.
 _LEFT_OUT = {"workbench.charts", "workbench.cli"}
+# Great Expectations, which takes as long as all others together, and what needs it.
+VALIDATING = ("pandas", "workbench.expectations.inputs")
 # What our own names use: notebooks type `wb.name`, which imports it when it is first used.
 USUAL = (
     *"numpy polars duckdb sqlalchemy sqlalchemy.dialects.postgresql psycopg altair".split(),
     *"vl_convert great_tables rustpy_xlsxwriter pyarrow".split(),
-    *(f"workbench.{module.name}" for module in pkgutil.iter_modules(workbench.__path__)),
+    *(
+        f"workbench.{module.name}"
+        for module in pkgutil.iter_modules(workbench.__path__)
+        if module.name != "expectations"
+    ),
 )
 PRELOAD = (
     *USUAL,
     *"pandas pyarrow pyarrow.compute pyarrow.parquet sqlalchemy.dialects.oracle oracledb".split(),
-    *"boto3 openpyxl great_expectations".split(),
+    *"boto3 openpyxl".split(),
+    *VALIDATING,
 )
 
 _NUMBER = struct.Struct("=q")
@@ -310,7 +317,7 @@ def needed_by(notebook: Mapping[str, Any]) -> set[str]:
     # To record a figure takes no library; the other names do.
     heavy = {name for name, home in workbench._HOME.items() if home not in ("records", "errors")}
     ours = ("workbench" in found and names & heavy) or "workbench.charts" in found
-    return found | set(USUAL if ours else ())
+    return found | set(USUAL if ours else ()) | set(VALIDATING if "validate" in names else ())
 
 
 def imports_of(notebook: Mapping[str, Any]) -> set[str]:
