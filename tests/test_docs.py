@@ -34,9 +34,10 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 PROFILE = (ROOT / "docs" / "profile.md").read_text(encoding="utf-8")
+EXPECTATIONS = (ROOT / "docs" / "expectations.md").read_text(encoding="utf-8")
 COMMANDS = [
     line
-    for text in (README, PROFILE)
+    for text in (README, PROFILE, EXPECTATIONS)
     for block in blocks(text, "sh")
     for line in block.splitlines()
 ]
@@ -64,7 +65,7 @@ def test_a_command_of_the_readme_works(
     checkout: Path, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = shlex.split(command.removeprefix(".venv/bin/"))
-    if words[:2] in (["workbench", "run"], ["workbench", "profile"]):
+    if words[0] == "workbench" and words[1] in ("run", "profile", "validate"):
         # `make demo` is the installed one; with other words, kernels are warm in this process.
         monkeypatch.chdir(checkout)
         done = here(*words[1:])
@@ -115,6 +116,26 @@ def test_the_python_of_the_page_on_profiles_works(
     told = capsys.readouterr().out
     assert "20000 exact" in told
     assert "info other-depth" in told
+
+
+def test_the_python_of_the_page_on_expectations_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    [code] = blocks(EXPECTATIONS, "python")
+    (tmp_path / "page.py").write_text(code)
+    runpy.run_path(str(tmp_path / "page.py"))
+    told = capsys.readouterr().out
+    assert "! 1 of 2 expectations failed (1 warning): warned. 3 rows of three quotes" in told
+    assert "warning 1 of 2 [{'ID': 2, 'PX': 114.0}]" in told
+
+
+def test_the_expectations_of_our_own_are_all_told() -> None:
+    source = (ROOT / "workbench" / "expectations" / "domain.py").read_text(encoding="utf-8")
+    types = [f"expect{name}" for name in re.findall(r"^class Expect(\w+)", source, re.MULTILINE)]
+    assert types
+    for kind in (re.sub(r"([A-Z])", r"_\1", name).lower() for name in types):
+        assert f"`{kind}`" in EXPECTATIONS, kind
 
 
 def test_the_rules_of_a_profile_are_all_told() -> None:

@@ -74,9 +74,10 @@ def as_dict(validation: Validation) -> dict[str, Any]:
     Decimals, days, and whole numbers that JavaScript would damage are texts.
     """
     results = [
-        {**vars(result), "percent": result.percent, "sample": _json(result.sample)}
+        {**vars(result), "columns": list(result.columns), "sample": _json(result.sample),
+         "percent": result.percent}
         for result in validation.results
-    ]
+    ]  # fmt: skip
     return {
         "schema_version": SCHEMA_VERSION,
         "suite": validation.suite,
@@ -139,7 +140,8 @@ def _heading(validation: Validation) -> tuple[str, str, str]:
         f"checked against the suite {short(validation.suite, CELL)}."
     )
     if not failed:
-        return MARKS[""][0], f"All {total:,} expectations were met", about
+        met = f"All {total:,} expectations were met" if total > 1 else "The expectation was met"
+        return MARKS[""][0], met, about
     by = Counter(result.severity for result in failed)
     kinds = ", ".join(f"{by[severity]:,} {severity}" for severity in SEVERITIES if by[severity])
     status = {"critical": "data-failed", "warning": "warned"}.get(
