@@ -21,7 +21,8 @@ FEW = 100  # values tried before all of them are
 
 INTEGER = r"^(0|-?[1-9][0-9]*)$"  # with leading zeros it is a code, such as a CUSIP
 DECIMAL = r"^-?((0|[1-9][0-9]*)(\.[0-9]+)?|\.[0-9]+)$"
-FLOAT = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
+# Of no more digits than a float keeps: a longer one is a code, or of another kind.
+FLOAT = r"^-?(0|[1-9][0-9]{0,7})(\.[0-9]{1,8})?([eE][+-]?[0-9]+)?$"
 DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?$"
 ZONED = MOMENT.removesuffix("$") + r"(Z|[+-][0-9]{2}:?[0-9]{2})$"
@@ -105,6 +106,11 @@ def _decimal(column: pl.Series) -> pl.Series:
     return column.str.to_decimal(scale=max(places.drop_nulls(), default=0))
 
 
+def _float(column: pl.Series) -> pl.Series:
+    made = column.cast(pl.Float64)
+    return column if made.is_infinite().any() else made
+
+
 def _moment(column: pl.Series) -> pl.Series:
     zone = "%#z" if column.drop_nulls().str.contains(ZONED).all() else ""
     text = column.str.replace(" ", "T", literal=True)
@@ -114,7 +120,7 @@ def _moment(column: pl.Series) -> pl.Series:
 NUMBERS: tuple[Reading, ...] = (
     (INTEGER, lambda column: column.cast(pl.Int64)),
     (DECIMAL, _decimal),
-    (FLOAT, lambda column: column.cast(pl.Float64)),
+    (FLOAT, _float),
     (YES_OR_NO, lambda column: column.str.to_lowercase() == "true"),
 )
 DAYS: tuple[Reading, ...] = (

@@ -87,6 +87,8 @@ def _series(name: str, values: Sequence[Any]) -> pl.Series:
     if kinds and kinds <= {int, float}:
         small = all(isinstance(value, int) and abs(value) < 2**63 for value in values if value)
         return pl.Series(name, values, dtype=pl.Int64 if small else pl.Float64, strict=False)
+    if kinds == {bool}:
+        return pl.Series(name, values, dtype=pl.Boolean)
     if kinds == {dt.datetime}:
         return pl.Series(name, values, dtype=pl.Datetime("us"))
     return pl.Series(name, [_text(value) for value in values], dtype=pl.String)

@@ -93,7 +93,7 @@ def validate_command(
 @click.option("--suite", "name", metavar="NAME", help="The suite's name.  [default: the table's]")
 @click.option("--write", is_flag=True, help="Merge it into expectations/NAME.json.")
 @click.option("--json", "as_json", is_flag=True, help="Print the suite although it is written.")
-@click.option("-q", "--quiet", is_flag=True, help="Tell nothing but the suite and errors.")
+@click.option("-q", "--quiet", is_flag=True, help="Tell only the suite and errors.")
 def suggest_command(
     source: str, table: str, name: str | None, write: bool, as_json: bool, quiet: bool
 ) -> None:
@@ -109,18 +109,15 @@ def suggest_command(
 
     Exit codes: 0 drafted, 1 failed, 2 the request was wrong, 130 cancelled.
     """
-    name = name or table.rpartition(".")[2]
-    if re.search(r'[/\\:*?"<>|\x00-\x1f]|^\.|^$', name):
-        raise UsageError(f"{name!r} cannot be the name of a suite.", "Name one: --suite NAME.")
     from workbench.database import connect
     from workbench.reporting.text import inert
     from workbench.suggestions import suggest
 
-    with cancellable(), _working(f"looking at {table}", quiet), connect(source) as db:
+    with cancellable(), connect(source) as db:
         draft = suggest(db.table(table), name)
         path = draft.write() if write else None
     if as_json or not write:
-        click.echo(draft.to_json())
+        click.echo(draft.to_json(), nl=False)
     if not quiet:
         click.echo(inert(f"{path}: {draft.summary}" if path else draft.summary), err=not write)
 
