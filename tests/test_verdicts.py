@@ -46,7 +46,8 @@ def page(html: str) -> BeautifulSoup:
 
 def rows_of(soup: BeautifulSoup, at: int = 0) -> list[list[str]]:
     found = soup("table")[at].select("tbody tr")
-    return [[td.get_text(" ", strip=True) for td in row("td")] for row in found]
+    texts = [[td.get_text(" ", strip=True) for td in row("td")] for row in found]
+    return [[text.replace("\u00a0", " ") for text in row] for row in texts]
 
 
 def test_the_most_serious_failure_comes_first_and_what_was_met_last() -> None:
@@ -92,14 +93,17 @@ def test_values_are_written_as_they_are_known() -> None:
     row = {
         "MESSAGE_ID": 17734072432755618, "DATE": dt.date(2026, 1, 9), "N": 45_000, "BIAS": " ",
         "PX": Decimal("114.0000"), "AT": dt.datetime(2026, 1, 9, 6, 15), "SIZE": 1_234_567.5,
-        "TICKER_ID": 1_234_567, "GONE": None,
+        "TICKER_ID": 1_234_567, "GONE": None, "MORE": 1,
     }  # fmt: skip
-    concerned = ("PX", "AT", "SIZE", "TICKER_ID", "GONE", "BIAS")
-    soup = page(validation(result(columns=concerned, sample=[row]))._repr_html_())
-    assert rows_of(soup)[0][3] == (
-        "BIAS “ ”, PX 114, AT 2026-01-09 06:15:00, SIZE 1,234,567.5, TICKER_ID 1234567, "
-        "GONE missing (MESSAGE_ID 17734072432755618, DATE 2026-01-09, N 45000)"
-    )
+    first = result(columns=("PX", "AT", "SIZE"), sample=[row])
+    second = result(2, columns=("TICKER_ID", "GONE", "BIAS", "MORE", "N"), sample=[row])
+    soup = page(validation(first, second)._repr_html_())
+    assert [cells[3] for cells in rows_of(soup)] == [
+        "PX 114, AT 2026-01-09 06:15:00, SIZE 1,234,567.5 "
+        "(MESSAGE_ID 17734072432755618, DATE 2026-01-09, N 45000, BIAS “ ”, …)",
+        "N 45,000, BIAS “ ”, TICKER_ID 1234567, GONE missing, … "
+        "(MESSAGE_ID 17734072432755618, DATE 2026-01-09, PX 114.0000, AT 2026-01-09 06:15:00, …)",
+    ]
 
 
 def test_hostile_texts_stay_texts_and_cannot_pass_for_a_verdict() -> None:

@@ -28,6 +28,7 @@ PLACE = "data/validation.json"
 ROWS_PLACE = "data/offending_rows.csv"
 LISTED = 100  # failed expectations in the table, and as many that were met
 EXAMPLES = 2  # rows of each
+NAMED = 4  # columns of an example, and as many of its key
 TOLD = 10  # failed expectations in the text
 SENTENCE, SEEN, CELL = 240, 240, 60  # characters
 # By severity, and of what was met: symbol, word and colours that are legible on any page.
@@ -179,7 +180,8 @@ def _row(result: Result, examples: bool) -> Markup:
         '<b style="color:{};background-color:{};white-space:nowrap">&nbsp;{} {}&nbsp;</b>'
     ).format(ink, ground, symbol, word)
     promise = Markup("{}<br><small>{}</small>") if result.owner else Markup("{}")
-    cells = [mark, promise.format(_sentence(result), short(result.owner or "", CELL)), seen(result)]
+    what = seen(result).replace(" %", "\u00a0%").replace("< ", "<\u00a0")
+    cells = [mark, promise.format(_sentence(result), short(result.owner or "", CELL)), what]
     if examples:
         few = (_example(row, result) for row in result.sample[:EXAMPLES])
         cells.append(Markup("<br>").join(few))
@@ -192,11 +194,12 @@ def _example(row: Mapping[str, Any], result: Result) -> Markup:
     """Write the columns concerned, then the key, small; identifiers digit by digit."""
 
     def pairs(concerned: bool) -> str:
-        return ", ".join(
-            f"{short(name, CELL)} {_cell(content, not concerned or _is_id(name))}"
-            for name, content in row.items()
-            if (name in result.columns) is concerned
-        )
+        names = [name for name in row if (name in result.columns) is concerned]
+        told = [
+            f"{short(name, CELL)} {_cell(row[name], not concerned or _is_id(name))}"
+            for name in names[:NAMED]
+        ]
+        return ", ".join(told) + (", …" if len(names) > NAMED else "")
 
     key = pairs(False)
     return Markup("{}{}").format(
