@@ -201,8 +201,8 @@ class _Families(_OfGroups):
         if "PARENT_MESSAGE_ID" in column:
             points_to = column["PARENT_MESSAGE_ID"]
             message = sa.func.max(sa.case((first, column["MESSAGE_ID"]))).over(partition_by=group)
-            of_child = sa.and_(sa.not_(first), points_to == message)
-            rules.append(sa.or_(sa.and_(first, points_to.is_(None)), of_child))
+            due = sa.case((sa.not_(first), message))
+            rules.append(sa.or_(points_to == due, sa.and_(points_to.is_(None), due.is_(None))))
         return sa.and_(*rules)
 
 
@@ -210,6 +210,7 @@ class _Grouped(MulticolumnMapExpectation):
     """Rows that agree in `group_by` are a group; all rows are one where that is empty."""
 
     group_by: Sequence[pydantic.StrictStr] = ()
+    ignore_row_if: Any = "never"
 
     @pydantic.root_validator(pre=True)
     def _list_columns(cls, values: dict[str, Any]) -> dict[str, Any]:  # noqa: N805
