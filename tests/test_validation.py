@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import polars as pl
 import pytest
@@ -353,11 +354,13 @@ def test_a_source_that_is_lost_is_one_error_and_no_verdict(
     schema: tuple[sa.Engine, str], project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine, name = schema
+    # A secret that was refused is remembered: another one for each time this is run.
+    secret = uuid4().hex
     with engine.begin() as connection:
         connection.execute(sa.text(f"drop role if exists {name}_lost"))
-        connection.execute(sa.text(f"create role {name}_lost login superuser password 'to-be-cut'"))
+        connection.execute(sa.text(f"create role {name}_lost login superuser password '{secret}'"))
     monkeypatch.setenv("LOST_USERNAME", f"{name}_lost")
-    monkeypatch.setenv("LOST_PASSWORD", "to-be-cut")
+    monkeypatch.setenv("LOST_PASSWORD", secret)
     url = sa.make_url(embedded.connection_url()).set(username=None, password=None)
     config = f'[sources.lost]\nurl = "{url.render_as_string()}"\ncredentials = "env:LOST"\n'
     (project / "workbench.toml").write_text(config)

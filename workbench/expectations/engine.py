@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
+from great_expectations.core.metric_function_types import MetricFunctionTypes
 from great_expectations.exceptions import MetricResolutionError
 from great_expectations.execution_engine import SqlAlchemyExecutionEngine
 from great_expectations.execution_engine.sqlalchemy_batch_data import SqlAlchemyBatchData
@@ -23,6 +24,8 @@ from great_expectations.expectations.metrics.map_metric_provider import (
 )
 from great_expectations.expectations.metrics.metric_provider import metric_value
 from great_expectations.expectations.metrics.table_metric_provider import TableMetricProvider
+from great_expectations.expectations.registry import register_metric
+from great_expectations.util import get_sqlalchemy_selectable
 from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
 
 from workbench.errors import ConnectionFailed
@@ -131,12 +134,34 @@ class _Types(TableMetricProvider):
 
 
 class _Unique(ColumnMapMetricProvider):
-    """Values that are there once, by one grouping instead of a window over every row."""
+    """Values that are there once: counted by a window of one column, as Great Expectations does.
+
+    Its own condition names the window's columns only, so that no other column of a row that
+    breaks it could be shown.
+    """
 
     condition_metric_name = "column_values.unique"
 
     @column_condition_partial(engine=Pushed)
     def _once(cls, column: Any, _table: Any, **_rest: Any) -> Any:  # noqa: N805
-        rows = _table.subquery() if isinstance(_table, sa.Select) else _table
-        repeated = sa.select(column).select_from(rows).group_by(column)
-        return column.not_in(repeated.having(sa.func.count() > 1).where(column.is_not(None)))
+        repeated = sa.select(column).select_from(get_sqlalchemy_selectable(_table))
+        repeated = repeated.where(column.is_not(None)).group_by(column)
+        return column.not_in(repeated.having(sa.func.count() > 1))
+
+
+def _repeats(
+    execution_engine: Pushed, metric_domain_kwargs: dict[str, Any], **_rest: Any
+) -> int:  # fmt: skip
+    column = sa.column(metric_domain_kwargs["column"])
+    rows = get_sqlalchemy_selectable(execution_engine.get_domain_records(metric_domain_kwargs))
+    same = sa.func.count().over(partition_by=column).label("same")
+    counted = sa.select(same).select_from(rows).where(column.is_not(None)).subquery("counted")
+    more = sa.case((counted.c.same > 1, 1), else_=0)
+    return int(execution_engine.execute_query(sa.select(sa.func.sum(more))).scalar() or 0)
+
+
+# In the statement with all the other counts PostgreSQL would no longer work in parallel.
+register_metric(
+    f"{_Unique.condition_metric_name}.unexpected_count",
+    _Unique.condition_domain_keys, (), Pushed, _Unique, _repeats, MetricFunctionTypes.VALUE,
+)  # fmt: skip
