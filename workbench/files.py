@@ -102,8 +102,8 @@ def _read(column: pl.Series, readings: tuple[Reading, ...]) -> pl.Series:
 
 
 def _decimal(column: pl.Series) -> pl.Series:
-    places = column.str.extract(r"\.([0-9]+)$").str.len_bytes()
-    return column.str.to_decimal(scale=max(places.drop_nulls(), default=0))
+    places = (column.str.len_bytes() - column.str.find(".", literal=True)).drop_nulls()
+    return column.str.to_decimal(scale=max(places, default=1) - 1)
 
 
 def _float(column: pl.Series) -> pl.Series:

@@ -85,8 +85,11 @@ def _names_most(row: Sequence[Any]) -> bool:
 def _series(name: str, values: Sequence[Any]) -> pl.Series:
     kinds = {type(value) for value in values if value is not None}
     if kinds and kinds <= {int, float}:
-        small = all(isinstance(value, int) and abs(value) < 2**63 for value in values if value)
-        return pl.Series(name, values, dtype=pl.Int64 if small else pl.Float64, strict=False)
+        # Many a writer of Excel writes 5 as 5.0.
+        if all(value is None or (abs(value) < 2**63 and value == int(value)) for value in values):
+            whole = [None if value is None else int(value) for value in values]
+            return pl.Series(name, whole, dtype=pl.Int64)
+        return pl.Series(name, values, dtype=pl.Float64, strict=False)
     if kinds == {bool}:
         return pl.Series(name, values, dtype=pl.Boolean)
     if kinds == {dt.datetime}:
