@@ -20,9 +20,10 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql
+from standin import Oracle
 
 import workbench as wb
-from workbench import embedded
+from workbench import embedded, shapes
 from workbench.database import Database, connect
 from workbench.errors import DataError, UsageError, WorkbenchError
 from workbench.profiling.model import Column, Figure, Key, SchemaProfile, Table
@@ -372,6 +373,41 @@ def test_whatever_is_in_a_table_its_draft_holds(
     for _ in range(5):
         drawn = frame.sample(min(rows, 500), seed=chance.randrange(10**6))
         assert not broken(draft, drawn.with_columns(pl.col("padded").str.strip_chars_end()))
+
+
+@pytest.mark.oracle
+def test_forms_are_tried_in_oracle_as_in_postgresql(
+    oracle_source: Callable[..., str], oracle: Oracle, db: Database, schema: str,
+    made: Callable[..., sa.Table],
+) -> None:  # fmt: skip
+    columns = [
+        ("isin", sa.String(12)), ("cusip", sa.String(9)), ("low", sa.Text), ("n", sa.String(9)),
+    ]  # fmt: skip
+    rows = [
+        {"isin": f"US{n:010d}", "cusip": ("037833100", "38259P508", "38259P509", None)[n % 4],
+         "low": f"ab-{n % 10}" if n else "Ab-1", "n": ("12", "1.5", "-300")[n % 3]}
+        for n in range(400)
+    ]  # fmt: skip
+    name = f"made_{uuid.uuid4().hex[:8]}"
+    there = made(*(sa.Column(*each) for each in columns), rows=rows, name=name)
+    (profiled,) = profile_schema(db, schema, [there.name], depth=2).tables
+    expected = shapes.tried(db, schema, profiled)
+    table = sa.Table(name, sa.MetaData(), *(sa.Column(n, sa.String(20)) for n, _ in columns))
+    with connect(oracle_source("read_only = false")) as source:
+        with source.engine.begin() as connection:
+            table.create(connection)
+            connection.execute(table.insert(), rows)
+        try:
+            assert shapes.tried(source, oracle.username.lower(), profiled) == expected
+        finally:
+            with source.engine.begin() as connection:
+                table.drop(connection)
+    found = {name: [(t.regex, t.misfits.value) for t in trials] for name, trials in expected.items()}
+    assert found == {
+        "isin": [("^[0-9A-Z]{12}$", 0)], "low": [("^[a-z]{2}-[0-9]$", 1)],
+        "n": [(shapes.NUMERIC, 0)],
+        "cusip": [("^[0-9A-Z]{9}$", 0)],  # too many lack their check digit
+    }  # fmt: skip
 
 
 # -- How far a promise goes -----------------------------------------------------------------------

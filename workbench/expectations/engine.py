@@ -152,7 +152,7 @@ class _Unique(ColumnMapMetricProvider):
 def _repeats(
     execution_engine: Pushed, metric_domain_kwargs: dict[str, Any], **_rest: Any
 ) -> int:  # fmt: skip
-    column = sa.column(metric_domain_kwargs["column"])
+    column: Any = sa.column(metric_domain_kwargs["column"])
     rows = get_sqlalchemy_selectable(execution_engine.get_domain_records(metric_domain_kwargs))
     same = sa.func.count().over(partition_by=column).label("same")
     counted = sa.select(same).select_from(rows).where(column.is_not(None)).subquery("counted")
