@@ -122,7 +122,7 @@ def test_the_python_of_the_page_on_expectations_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(ROOT)
-    [code] = blocks(EXPECTATIONS, "python")
+    code, *_ = blocks(EXPECTATIONS, "python")  # the others write suites
     (tmp_path / "page.py").write_text(code)
     runpy.run_path(str(tmp_path / "page.py"))
     told = capsys.readouterr().out
