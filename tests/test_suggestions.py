@@ -402,7 +402,9 @@ def test_forms_are_tried_in_oracle_as_in_postgresql(
         finally:
             with source.engine.begin() as connection:
                 table.drop(connection)
-    found = {name: [(t.regex, t.misfits.value) for t in trials] for name, trials in expected.items()}
+    found = {
+        name: [(t.regex, t.misfits.value) for t in trials] for name, trials in expected.items()
+    }
     assert found == {
         "isin": [("^[0-9A-Z]{12}$", 0)], "low": [("^[a-z]{2}-[0-9]$", 1)],
         "n": [(shapes.NUMERIC, 0)],

@@ -79,13 +79,17 @@ def regexes(table: Table, column: Column) -> list[str]:
     values = table.count - number(column.nulls)
     if values < FEW or not is_plain(column) or is_sensitive(column):
         return []
-    forms = Counter[str]()
-    for mask in column.masks:
-        if len(mask.value) < CUT and mask.value.isascii() and mask.value.isprintable():
-            forms[pattern(mask.value)] += round(mask.rows.number)
-    found = [form for form, rows in forms.most_common(1) if rows >= SHAPED * values]
-    if found:
-        return list(dict.fromkeys(found[0].replace("A-Z", letters) for letters in LETTERS))
+    said = [(mask.value, mask.rows.number) for mask in column.masks if len(mask.value) < CUT]
+    tight = [(pattern(m), rows) for m, rows in said if m.isascii() and m.isprintable()]
+    # Some codes are digits alone where others have letters.
+    loose = [(re.sub(r"\[(0-9|A-Z)\]", "[0-9A-Z]", form), rows) for form, rows in tight]
+    for forms in (tight, loose):
+        counts = Counter[str]()
+        for form, rows in forms:
+            counts[form] += round(rows)
+        for form, count in counts.most_common(1):
+            if count >= SHAPED * values:
+                return list(dict.fromkeys(form.replace("A-Z", letters) for letters in LETTERS))
     return [NUMERIC] if number(column.numeric_text) >= SHAPED * values else []
 
 
