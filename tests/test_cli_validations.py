@@ -115,6 +115,15 @@ def test_warnings_are_shown_and_fail_only_where_asked_to(feed: Path, project: Pa
     assert (project / "none.csv").read_text() == "expectation,promise\n"
 
 
+def test_offending_rows_with_lists_are_written_too(project: Path) -> None:
+    (project / "lists.jsonl").write_text('{"PX": 5, "l": [1, 2]}\n{"PX": 50, "l": [3]}\n')
+    suite(project, "prices", PX)
+    done = command("validate", "lists.jsonl", "prices", "--offending", "bad.csv", "-q")
+    assert done.returncode == 3
+    [row] = pl.read_csv("bad.csv", infer_schema=False).rows(named=True)
+    assert (row["PX"], row["l"]) == ("5", "[1, 2]")
+
+
 def test_a_file_whose_name_holds_a_colon_is_a_file(feed: Path, project: Path) -> None:
     suite(project, "kept", ROWS)
     for name in ("demo:colors.csv", "C:\\feed.csv"):

@@ -69,9 +69,12 @@ def validate_command(
         with _working(f"checking {what} against {promises.name}", quiet):
             validation = _verdict(what, promises)
         if building:
-            from workbench.extracts import write
+            from workbench import cells, extracts
 
-            write(iter([validation.offending]), building, progress=False)
+            rows = validation.offending
+            # A list has no place in a CSV.
+            rows = cells.flat(rows) if building.suffix.lower() == ".csv" else rows
+            extracts.write(iter([rows]), building, progress=False)
     if as_json:
         click.echo(json.dumps(validation.to_dict(), indent=2, default=str))
     elif not quiet:
