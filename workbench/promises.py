@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
@@ -24,7 +24,7 @@ from workbench.profiling.contents import CUT, declared_keys
 from workbench.profiling.model import NUMBERS, Column, Figure, Share, Table
 from workbench.profiling.names import IDENTIFIER, words
 from workbench.profiling.patterns import named_personal
-from workbench.profiling.rules import listed, number
+from workbench.profiling.rules import identifies, listed, number
 from workbench.profiling.sampling import BLOCK, BYTES_PER_ROW
 from workbench.suites import Severity
 
@@ -177,7 +177,7 @@ def _made(
     if mostly is None:
         return
     kwargs = {"column": column.name, **kwargs} | ({"mostly": mostly} if mostly < 1 else {})
-    extent = f", in at least {100 * mostly:.4g} % of rows" if mostly < 1 else ""
+    extent = f" in at least {100 * mostly:.4g} % of rows" if mostly < 1 else ""
     yield Promise(f"expect_column_{kind}", kwargs, f"{column.name} {said}{extent}", told)
 
 
@@ -190,6 +190,7 @@ def _keys(seen: Seen) -> Iterator[Promise]:
     indexed = sorted(key for key in declared_keys(table) if len(key) == 1)
     found = [key for key in table.candidate_keys if _is_meant(key, table)]
     columns = {column.name: column for column in table.columns}
+    kwargs: dict[str, Any]
     for key in dict.fromkeys((*declared, *indexed, *found)):
         parts = [columns[name] for name in key]
         is_declared = key in declared or key in indexed
@@ -203,12 +204,9 @@ def _keys(seen: Seen) -> Iterator[Promise]:
                 told += f"; {_counted(distinct, values, 'values are distinct')}"
             elif key not in declared:
                 continue
-            kind, kwargs = "expect_column_values_to_be_unique", dict[str, Any](column=key[0])
+            kind, kwargs = "expect_column_values_to_be_unique", {"column": key[0]}
         else:
-            kind, kwargs = (
-                "expect_compound_columns_to_be_unique",
-                dict[str, Any](column_list=list(key)),
-            )
+            kind, kwargs = "expect_compound_columns_to_be_unique", {"column_list": list(key)}
             if any(part.nullable for part in parts):
                 kwargs["ignore_row_if"] = "any_value_is_missing"
         said = f"No two rows have the same {listed(key)}"
@@ -225,23 +223,17 @@ def _is_meant(key: tuple[str, ...], table: Table) -> bool:
 
 def _not_null(seen: Seen, column: Column) -> Iterator[Promise]:
     nulls, rows = column.nulls, seen.table.count
-    known = seen.rows(nulls) > 0
-    told = _counted(nulls, rows, "rows are null") if nulls and known else ""
-    mostly: float | None = 1
-    if column.nullable:
-        # To pandas NaN is null.
-        share = (number(nulls) + number(column.nan)) / rows
-        mostly = seen.mostly(min(share, 1), nulls)
-    else:
-        told = "; ".join(filter(None, ("declared NOT NULL", told)))
+    told = ["declared NOT NULL"] * (not column.nullable)
+    if nulls and seen.rows(nulls):
+        told.append(_counted(nulls, rows, "rows are null"))
+    # To pandas NaN is null.
+    share = min((number(nulls) + number(column.nan)) / rows, 1)
+    mostly = seen.mostly(share, nulls) if column.nullable else 1
     keys = {name for key in declared_keys(seen.table) for name in key}
-    for made in _made("values_to_not_be_null", column, "is never null", told, mostly):
-        if "mostly" in made.kwargs:
-            said = made.sentence.replace(" is never null,", " has a value", 1)
-            made = Promise(made.type, made.kwargs, said, made.evidence)
-        elif column.name in keys and not column.nullable:
-            made = Promise(made.type, made.kwargs, made.sentence, made.evidence, "critical")
-        yield made
+    is_key = column.name in keys and not column.nullable
+    said = "is never null" if mostly == 1 else "has a value"
+    for made in _made("values_to_not_be_null", column, said, "; ".join(told), mostly):
+        yield replace(made, severity="critical" if is_key else "warning")
 
 
 def _of_values(seen: Seen, column: Column) -> Iterator[Promise]:
@@ -267,18 +259,18 @@ def _set(seen: Seen, column: Column) -> Iterator[Promise]:
     top, distinct = column.top, column.distinct
     name = words(column.name)
     pointing = {name for key in seen.table.foreign_keys for name in key.columns}
-    named = IDENTIFIER.search(name) and not name.endswith("code")
-    dated = TIMED.search(name) or number(column.date_text) > 0
-    complete = distinct and len(top) == distinct.number and all(_is_repeated(each) for each in top)
-    if not complete or not seen.rows(distinct) or column.name in pointing or named or dated:
+    is_named = IDENTIFIER.search(name) and not name.endswith("code")
+    is_dated = TIMED.search(name) or number(column.date_text) > 0
+    if column.name in pointing or is_named or is_dated or not distinct or not seen.rows(distinct):
+        return
+    if not top or len(top) != distinct.number or not all(map(_is_repeated, top)):
         return
     values: list[Any] = sorted(share.value for share in top)
     if column.kind == "integer":
         values = sorted(map(int, values))
     elif not is_plain(column) or number(column.max_length) >= CUT:
         return
-    figure = distinct if distinct and distinct.how == "exact" else top[0].rows
-    assert figure  # noqa: S101
+    figure = distinct if distinct.how == "exact" else top[0].rows
     told = f"{len(top)} {'values' if len(top) > 1 else 'value'} {_origin(figure)}"
     least = min(top, key=lambda share: share.rows.number)
     told += f", the rarest in {_counted(least.rows, seen.table.count, 'rows')}"
@@ -296,12 +288,10 @@ def _is_repeated(share: Share) -> bool:
 def _numbers(seen: Seen, column: Column) -> Iterator[Promise]:
     """Promise limits that leave a tenth of the span on either side, but not beyond 0."""
     name, least, most = words(column.name), column.min, column.max
-    keys = {name for key in declared_keys(seen.table) for name in key}
-    keys |= {name for key in seen.table.foreign_keys for name in key.columns}
-    if column.kind not in NUMBERS or not least or not most or column.name in keys:
+    if column.kind not in NUMBERS or not least or not most:
         return
     limits = _limits(column.kind, Decimal(str(least.value)), Decimal(str(most.value)))
-    if IDENTIFIER.search(name) or TIMED.search(name) or not limits:
+    if identifies(seen.table, column) or TIMED.search(name) or not limits:
         return
     values = max(seen.table.count - number(column.nulls), 1)
     share = min((number(column.nan) + number(column.infinite)) / values, 1)
@@ -318,15 +308,12 @@ def _limits(kind: str, least: Decimal, most: Decimal) -> tuple[float, float] | N
     step = Decimal(1).scaleb(max(margin.adjusted(), 0) if kind == "integer" else margin.adjusted())
     low = ((least - margin) / step).to_integral_value(ROUND_FLOOR) * step
     high = ((most + margin) / step).to_integral_value(ROUND_CEILING) * step
-    low, high = (
-        max(low, Decimal(0)) if least >= 0 else low,
-        min(high, Decimal(0)) if most <= 0 else high,
-    )
-    if max(-low, high) > LARGEST or not Decimal(float(low)) <= least <= most <= Decimal(
-        float(high)
-    ):
+    low = max(low, Decimal(0)) if least >= 0 else low
+    high = min(high, Decimal(0)) if most <= 0 else high
+    if max(-low, high) > LARGEST:
         return None
-    return _number(low), _number(high)
+    fits = Decimal(float(low)) <= least <= most <= Decimal(float(high))
+    return (_number(low), _number(high)) if fits else None
 
 
 def _number(value: Decimal) -> float:
