@@ -8,20 +8,24 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import feeds
 import naive_colors
 import polars as pl
 import pytest
+import sampled
 import sqlalchemy as sa
 from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from standin import Oracle
 from test_run_colors import orders
 
 import workbench as wb
 from workbench import embedded
+from workbench.demo import marketpulse
 from workbench.errors import DataError
 
 Row = dict[str, Any]
@@ -472,6 +476,45 @@ def test_oracle_judges_as_plain_python_does(oracle_source: Callable[..., str]) -
     assert counts(found) == counts(frames)
     of_frame = wb.validate(places, suite_of(by_day, *FAMILIES))
     assert counts(families) == counts(of_frame) == [*counts(of_frame)[:1], *expected[1:]]
+
+
+@pytest.mark.oracle
+def test_the_suites_are_judged_in_oracle_as_on_a_frame(oracle: Oracle, tmp_path: Path) -> None:
+    feed = marketpulse.generate(200)["colors"]
+    held = wb.run_colors(feed).colors.with_columns(pl.col("IS_PARENT").cast(pl.Int64))
+    # DATE is a reserved word, which SQLAlchemy quotes as it is written.
+    own_case = {name: name.lower() if name != "DATE" else name for name in COLORS}
+    held, feed = held.select(*COLORS).rename(own_case), feed.rename({"date": "DATE"})
+    kinds = {c.name: c.type for c in marketpulse.METADATA.tables["marketpulse.colors"].c}
+    tables = [
+        sa.Table(name, sa.MetaData(), *(
+            sa.Column(c, sa.Numeric(18, 4) if c == "px" else kinds.get(c.lower(), sa.BigInteger()))
+            for c in frame.columns
+        ))
+        for name, frame in (("feed", feed), ("held", held))
+    ]  # fmt: skip
+    with (
+        sampled.owner(oracle, tmp_path, "judge") as own,
+        sampled.project(tmp_path, own),
+        wb.connect("oracle") as db,
+    ):
+        try:
+            with db.engine.begin() as connection:
+                for one in tables:
+                    one.create(connection)
+            db.execute_many(tables[0].insert(), feed.to_dicts())
+            db.execute_many(tables[1].insert(), held.to_dicts())
+            found = [
+                wb.validate(db.table(one), ROOT / f"expectations/{suite}.json")
+                for one, suite in (("feed", "colors"), ("held", "ranked_colors"))
+            ]
+        finally:
+            with db.engine.begin() as connection:
+                for one in tables:
+                    one.drop(connection, checkfirst=True)
+    assert counts(found[0]) == counts(wb.validate(feed, ROOT / "expectations/colors.json"))
+    assert found[1].severity is None
+    assert counts(found[1]) == counts(wb.validate(held, ROOT / "expectations/ranked_colors.json"))
 
 
 # --- The suites ------------------------------------------------------------------------------
