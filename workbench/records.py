@@ -78,7 +78,7 @@ def as_of(value: dt.date | str | None) -> None:
     publish(AS_OF, {"value": text}, f"Data as of {text}")
 
 
-def publish(mime: str, content: dict[str, Any], text: str) -> None:
+def publish(mime: str, content: dict[str, Any] | str, text: str) -> None:
     """Display `content` under `mime` in a notebook, with `text` for front ends without it."""
     # IPython costs half a second to import, and is there already where it matters.
     ipython = sys.modules.get("IPython")

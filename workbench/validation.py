@@ -159,6 +159,8 @@ def validate(
     )
     _record(validation)
     if on_failure == "raise" and validation.severity == "critical":
+        # Whatever the cell goes on to show will not be reached.
+        records.publish("text/html", validation._repr_html_(), repr(validation))
         raise ValidationFailed(f"{validation.name}: {_said(validation)}")
     return validation
 
