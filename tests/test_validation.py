@@ -418,3 +418,29 @@ def test_validating_sends_and_writes_nothing_and_says_nothing(tmp_path: Path) ->
     (said,) = done.stderr.splitlines()
     assert said.endswith("UserWarning: still to be seen")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_limit_may_be_the_moment_it_is_looked_at() -> None:
+    now = dt.datetime.now()
+    moments = [now - dt.timedelta(days=3), now + dt.timedelta(days=3), None]
+    rows = pl.DataFrame({"AT": moments, "ON": [m and m.date() for m in moments]})
+    limit = {"$PARAMETER": "now()"}
+    suite = suite_of(
+        check("column_values_to_be_between", column="AT", max_value=limit),
+        check("column_values_to_be_between", column="ON", min_value="2000-01-01", max_value=limit),
+        check("column_values_to_be_between", column="AT",
+              max_value={"$PARAMETER": "now() - timedelta(days=4)"}),
+    )  # fmt: skip
+    validation = wb.validate(rows, suite)
+    assert [(r.unexpected, r.checked, r.problem) for r in validation.results] == [
+        (1, 2, None), (1, 2, None), (2, 2, None),
+    ]  # fmt: skip
+    assert validation.results[0].sentence == "AT: values are at most now()"
+
+
+def test_a_condition_that_great_expectations_would_forget_is_no_success() -> None:
+    kwargs = {"column_A": "LOW", "column_B": "HIGH", "value_pairs_set": [[1, 2]]}
+    pairs = check("column_pair_values_to_be_in_set", **kwargs, row_condition=where("LOW", "==", 1))
+    result = only(wb.validate(ROWS, suite_of(pairs)))
+    assert not result.success
+    assert "row_condition" in str(result.problem)

@@ -139,6 +139,8 @@ def _said(value: Any) -> str:
         items = [f"({_said(item)})" if isinstance(item, list) else _said(item) for item in value]
         more = [f"{len(items) - LISTED:,} more"] if len(items) > LISTED else []
         text = ", ".join([*items[:LISTED], *more])
+    elif isinstance(value, Mapping) and "$PARAMETER" in value:
+        text = str(value["$PARAMETER"])
     elif isinstance(value, Mapping):
         text = "; ".join(f"{str(k).replace('_', ' ')} {_said(v)}" for k, v in value.items())
     else:

@@ -275,10 +275,13 @@ def _filled(value: Any, given: Mapping[str, Any], place: str) -> Any:
     name = str(value["$PARAMETER"])
     if (inside := f"$PARAMETER.{name}") in value:
         return value[inside]
+    if name.startswith("now()"):
+        return value  # which Great Expectations calculates
     if name not in given:
         raise DataError(
             f"{place} needs the parameter {name!r}, which has no value.{nearest(name, given)}",
-            "Give it one under `suite_parameters` of the suite; nothing is calculated.",
+            "Give it one under `suite_parameters` of the suite. Only moments are calculated, such "
+            'as "now() - timedelta(days=1)".',
         )
     return given[name]
 

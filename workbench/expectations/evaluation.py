@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 from great_expectations.core.expectation_validation_result import ExpectationValidationResult
+from great_expectations.core.suite_parameters import parse_suite_parameter
 from great_expectations.execution_engine import ExecutionEngine, PandasExecutionEngine
 from great_expectations.expectations.expectation_configuration import (
     ExpectationConfiguration,
@@ -126,10 +127,10 @@ def _asked(number: int, entry: Expectation, data: Data) -> _Asked:
             "Great Expectations would leave it out and report success.",
         )
     names = [str(name) for name in data.table.c.keys()]  # noqa: SIM118
-    kwargs, missing = renamed(entry.kwargs, names)
-    columns = tuple(dict.fromkeys(Expectation(entry.type, kwargs).columns))
-    about_columns = entry.type in ("expect_column_to_exist",) or "expect_table" in entry.type
+    about_columns = entry.type == "expect_column_to_exist" or "expect_table" in entry.type
     try:
+        kwargs, missing = renamed(_moments(entry.kwargs), names)
+        columns = tuple(dict.fromkeys(Expectation(entry.type, kwargs).columns))
         made = ExpectationConfiguration(type=entry.type, kwargs={**kwargs, "batch_id": BATCH})
         asked = _Asked(number, made.to_domain_obj(), columns)
     except Exception as error:  # of its own or of pydantic's, whatever the expectation checks
@@ -138,6 +139,18 @@ def _asked(number: int, entry: Expectation, data: Data) -> _Asked:
         said = f"there is no column {missing[0]!r}.{nearest(missing[0], names)}"
         asked.answer = Answer(False, {}, problem=said, columns=columns)
     return asked
+
+
+def _moments(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Put in what the clock says, e.g. for {"$PARAMETER": "now() - timedelta(days=1)"}."""
+    asked = {k: v for k, v in kwargs.items() if isinstance(v, Mapping) and "$PARAMETER" in v}
+    if not asked:
+        return dict(kwargs)
+    # Great Expectations compares the two limits, and a day with a moment it cannot.
+    limits = {k: kwargs.get(k) for k in ("min_value", "max_value")}
+    days = {k: f"{v}T00:00:00" for k, v in limits.items() if isinstance(v, str) and len(v) == 10}
+    said = {name: parse_suite_parameter(value["$PARAMETER"]) for name, value in asked.items()}
+    return {**kwargs, **days, **said}
 
 
 def renamed(kwargs: Mapping[str, Any], names: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
@@ -185,6 +198,7 @@ def _answer(asked: Sequence[_Asked], engine: ExecutionEngine, data: Data) -> Non
         try:
             found = one.expectation.get_validation_dependencies(engine, dict(COUNTING))
             needed[one.number] = found.metric_configurations
+            _refuse_unconditional(one, found.metric_configurations.values())
             _add(graph, found.metric_configurations.values(), engine)
         except Exception as error:  # of the expectation's own making, or no such figure
             one.answer = Answer(False, {}, problem=_because(error, engine), columns=one.columns)
@@ -196,6 +210,13 @@ def _answer(asked: Sequence[_Asked], engine: ExecutionEngine, data: Data) -> Non
         if counting and not (one.answer.success or one.answer.problem):
             condition = figures[_part(counting, f"{one.map_metric}.condition").id]
             one.answer = replace(one.answer, rows=_rows(condition, one, engine, data))
+
+
+def _refuse_unconditional(one: _Asked, metrics: Iterable[MetricConfiguration]) -> None:
+    """Raise DataError where Great Expectations would count other rows than the suite means."""
+    condition = getattr(one.expectation, "row_condition", None)
+    if condition and any("row_condition" not in m.metric_domain_kwargs for m in metrics):
+        raise DataError("Great Expectations takes no notice of the row_condition of this type.")
 
 
 def _judged(one: _Asked, parts: dict[str, Any], engine: ExecutionEngine) -> Answer:
