@@ -555,7 +555,7 @@ def test_the_sample_feed_shows_its_dirt_and_nothing_that_makes_its_ranking_wrong
         "Every price is between 10 and 110 % of par":
             feed.filter(~pl.col("PX").is_between(10, 110)).height,
         "No quote is there twice":
-            feed.select(quote).drop_nulls().is_duplicated().sum(),
+            feed.select(quote).is_duplicated().sum(),
         "A color is received on its as-of date or later":
             feed.filter(pl.col("DATE_1") < pl.col("DATE")).height,
     }  # fmt: skip

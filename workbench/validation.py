@@ -183,15 +183,14 @@ def _result(
     secret = any(name.lower() in hidden for name in answer.columns)
     if secret and problem and not problem.startswith("there "):
         problem = "it could not be evaluated; the reason may hold a sensitive value"
-    missing = details.get("missing_count") or 0
-    elements = details.get("element_count")
-    counted = details.get("unexpected_count")
+    # Elsewhere it counts values, of which some may stand in many rows.
+    by_rows = "element_count" in details
     sample: list[dict[str, Any]] = []
     if answer.rows is not None:
         shown = [name for name in (*data.key, *answer.columns) if name in answer.rows.columns]
-        few = answer.rows.select(list(dict.fromkeys(shown))).head(SAMPLE)
+        few = answer.rows.select(list(dict.fromkeys(shown)) or pl.all()).head(SAMPLE)
         sample = [_hiding(row, hidden) for row in few.iter_rows(named=True)]
-    observed = details.get("observed_value")
+    observed = _observed(details)
     return Result(
         number=number,
         type=entry.type,
@@ -200,9 +199,11 @@ def _result(
         severity=entry.severity,
         success=success,
         owner=entry.owner,
-        observed=None if observed is None else HIDDEN if secret else _text(observed),
-        checked=None if elements is None else int(elements - missing),
-        unexpected=None if counted is None else int(counted),
+        observed=HIDDEN if observed and secret else observed,
+        checked=int(details["element_count"] - (details.get("missing_count") or 0))
+        if by_rows
+        else None,
+        unexpected=int(details["unexpected_count"] or 0) if by_rows else None,
         sample=sample,
         problem=problem,
     )
@@ -210,6 +211,15 @@ def _result(
 
 def _hiding(row: dict[str, Any], hidden: set[str]) -> dict[str, Any]:
     return {name: HIDDEN if name.lower() in hidden else value for name, value in row.items()}
+
+
+def _observed(details: Mapping[str, Any]) -> str | None:
+    """Write what was seen of a whole column or table, None where nothing was."""
+    if details.get("observed_value") is not None:
+        return _text(details["observed_value"])
+    lists = {"not expected": "partial_unexpected_list", "missing": "partial_missing_list"}
+    said = [f"{word}: {_text(details[key])}" for word, key in lists.items() if details.get(key)]
+    return "; ".join(said) or None
 
 
 def _text(observed: Any) -> str:

@@ -14,18 +14,18 @@ from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
-from great_expectations.core.metric_function_types import MetricFunctionTypes
+from great_expectations.core.metric_function_types import MetricPartialFunctionTypes
 from great_expectations.exceptions import MetricResolutionError
 from great_expectations.execution_engine import SqlAlchemyExecutionEngine
 from great_expectations.execution_engine.sqlalchemy_batch_data import SqlAlchemyBatchData
 from great_expectations.expectations.metrics.map_metric_provider import (
     ColumnMapMetricProvider,
+    MulticolumnMapMetricProvider,
     column_condition_partial,
+    multicolumn_condition_partial,
 )
 from great_expectations.expectations.metrics.metric_provider import metric_value
 from great_expectations.expectations.metrics.table_metric_provider import TableMetricProvider
-from great_expectations.expectations.registry import register_metric
-from great_expectations.util import get_sqlalchemy_selectable
 from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
 
 from workbench.errors import ConnectionFailed
@@ -101,6 +101,22 @@ class Pushed(Isolating, SqlAlchemyExecutionEngine):
         )
         self.load_batch_data(BATCH, data)
 
+    def resolve_metrics(self, *given: Any, **more: Any) -> dict[Any, Any]:
+        """Take a row of which SQL does not know whether it keeps a promise for one that breaks it.
+
+        So it is on pandas; `ignore_row_if` leaves out rows with missing values. Conditions on a
+        single column leave them out by themselves, and one missing value does not repeat another.
+        """
+        found = super().resolve_metrics(*given, **more)
+        for metric, value in found.items():
+            name = metric[0]
+            if name.endswith(".condition") and not name.startswith("select_column_values."):
+                if isinstance(value, Failed) or "column" in value[2]:
+                    continue
+                known = sa.case((value[0], 1), (sa.not_(value[0]), 0), else_=1)
+                found[metric] = (known == 1, *value[1:])
+        return found
+
     def execute_query(self, query: Any) -> Any:
         """Run a SELECT and return its rows as SQLAlchemy would."""
         if isinstance(query, sa.TextClause):
@@ -134,34 +150,30 @@ class _Types(TableMetricProvider):
 
 
 class _Unique(ColumnMapMetricProvider):
-    """Values that are there once: counted by a window of one column, as Great Expectations does.
-
-    Its own condition names the window's columns only, so that no other column of a row that
-    breaks it could be shown.
-    """
+    """Values that are there once."""
 
     condition_metric_name = "column_values.unique"
 
-    @column_condition_partial(engine=Pushed)
-    def _once(cls, column: Any, _table: Any, **_rest: Any) -> Any:  # noqa: N805
-        repeated = sa.select(column).select_from(get_sqlalchemy_selectable(_table))
-        repeated = repeated.where(column.is_not(None)).group_by(column)
-        return column.not_in(repeated.having(sa.func.count() > 1))
+    @column_condition_partial(
+        engine=Pushed, partial_fn_type=MetricPartialFunctionTypes.WINDOW_CONDITION_FN
+    )
+    def _once(cls, column: Any, **_rest: Any) -> Any:  # noqa: N805
+        return sa.func.count().over(partition_by=column) < 2
 
 
-def _repeats(
-    execution_engine: Pushed, metric_domain_kwargs: dict[str, Any], **_rest: Any
-) -> int:  # fmt: skip
-    column: Any = sa.column(metric_domain_kwargs["column"])
-    rows = get_sqlalchemy_selectable(execution_engine.get_domain_records(metric_domain_kwargs))
-    same = sa.func.count().over(partition_by=column).label("same")
-    counted = sa.select(same).select_from(rows).where(column.is_not(None)).subquery("counted")
-    more = sa.case((counted.c.same > 1, 1), else_=0)
-    return int(execution_engine.execute_query(sa.select(sa.func.sum(more))).scalar() or 0)
+class _UniqueTogether(MulticolumnMapMetricProvider):
+    """Rows that are there once; a missing value is like another, as it is on pandas."""
+
+    condition_metric_name = "compound_columns.unique"
+    condition_domain_keys = (
+        "batch_id", "table", "column_list", "row_condition", "condition_parser", "ignore_row_if",
+    )  # fmt: skip
+
+    @multicolumn_condition_partial(engine=Pushed)
+    def _once(cls, column_list: list[Any], **_rest: Any) -> Any:  # noqa: N805
+        return sa.func.count().over(partition_by=column_list) < 2
 
 
-# In the statement with all the other counts PostgreSQL would no longer work in parallel.
-register_metric(
-    f"{_Unique.condition_metric_name}.unexpected_count",
-    _Unique.condition_domain_keys, (), Pushed, _Unique, _repeats, MetricFunctionTypes.VALUE,
-)  # fmt: skip
+for _ours in (_Unique, _UniqueTogether):
+    # By their names Great Expectations takes them for its own, which bring their own FROM.
+    _ours.condition_metric_name = None  # type: ignore[assignment]
