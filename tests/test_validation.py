@@ -122,8 +122,9 @@ def plain_great_expectations(
     numbered = [{**e, "meta": {"number": n}} for n, e in enumerate(expectations)]
     said = batch.validate(gx.ExpectationSuite(name="plain", expectations=numbered))
     found = {r.expectation_config.meta["number"]: r for r in said.results}
+    rows = {n: r.result if "element_count" in r.result else {} for n, r in found.items()}
     return [
-        (e["type"], bool(found[n].success), found[n].result.get("unexpected_count"))
+        (e["type"], bool(found[n].success), rows[n].get("unexpected_count"))
         for n, e in enumerate(expectations)
     ]
 

@@ -167,8 +167,10 @@ def batch_command(
         for spec in read_plan(plan, only=only, output=output)
     ]
     from workbench.running import kernels
+    from workbench.running.plan import read_notebook
 
-    kernels.warm_as_set(None)
+    notebooks = map(read_notebook, {spec.notebook for spec in specs})
+    kernels.warm_as_set(set().union(*map(kernels.needed_by, notebooks)))
     from workbench.running.batch import Ended, run_all
     from workbench.running.outcome import worst, written
     from workbench.running.progress import shown
