@@ -7,12 +7,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pandas
 import polars as pl
 import pytest
 import sqlalchemy as sa
@@ -448,3 +450,192 @@ def test_a_condition_that_great_expectations_would_forget_is_no_success() -> Non
     result = only(wb.validate(ROWS, suite_of(pairs)))
     assert not result.success
     assert "row_condition" in str(result.problem)
+
+
+def everywhere(
+    schema: tuple[sa.Engine, str], rows: pl.DataFrame, *expectations: dict[str, Any]
+) -> list[tuple[bool, int | None]]:
+    """What becomes of expectations, which must be the same on a frame and on a table of it."""
+    name = f"t_{uuid4().hex}"
+    with schema[0].begin() as connection:
+        copy(rows, connection, schema[1], name)
+    with wb.connect("demo") as db:
+        said = [
+            [(r.success, r.unexpected) for r in wb.validate(data, suite_of(*expectations)).results]
+            for data in (rows, db.table(f"{schema[1]}.{name}"))
+        ]
+    assert said[0] == said[1]
+    return said[0]
+
+
+def test_a_set_is_what_it_says_whatever_its_first_value_is(
+    schema: tuple[sa.Engine, str],
+) -> None:
+    rows = pl.DataFrame({"n": [0, 1], "f": [0.0, 1.0]})
+    found = everywhere(
+        schema, rows,
+        *(check("column_values_to_be_in_set", column=name, value_set=values)
+          for name in ("n", "f") for values in ([1, 0.4], [0.4, 1], [0, 1])),
+        check("column_pair_values_to_be_in_set", column_A="n", column_B="f",
+              value_pairs_set=[[1, 1], [0, 0.4]]),
+    )  # fmt: skip
+    assert found == [(False, 1), (False, 1), (True, 0)] * 2 + [(False, 1)]
+
+
+def test_days_and_moments_of_a_set_are_written_as_iso_8601(
+    schema: tuple[sa.Engine, str],
+) -> None:
+    rows = pl.DataFrame({"d": [dt.date(2026, 1, 31), dt.date(2026, 2, 1), None]})
+    found = everywhere(
+        schema, rows,
+        check("column_values_to_be_in_set", column="d", value_set=["2026-01-31"]),
+        check("column_values_to_not_be_in_set", column="d", value_set=["2026-03-01"]),
+        check("column_distinct_values_to_equal_set", column="d",
+              value_set=["2026-01-31", "2026-02-01"]),
+        check("column_values_to_be_between", column="d", min_value="2026-02-01"),
+    )  # fmt: skip
+    assert found == [(False, 1), (True, 0), (True, None), (False, 1)]
+
+
+def test_texts_are_no_numbers(schema: tuple[sa.Engine, str]) -> None:
+    rows = pl.DataFrame({"t": ["05", "5"], "n": [5, 5]})
+    found = everywhere(
+        schema, rows,
+        check("column_values_to_be_in_set", column="t", value_set=[5]),
+        check("column_values_to_be_in_set", column="n", value_set=["5"]),
+        check("column_values_to_be_in_set", column="n", value_set=[5]),
+    )  # fmt: skip
+    assert found == [(False, None), (False, None), (True, 0)]
+
+
+def test_patterns_mean_the_same_everywhere(schema: tuple[sa.Engine, str]) -> None:
+    rows = pl.DataFrame({"t": ["foo bar", "food", "a.b", "tab\there", "1-2"]})
+    patterns = {
+        r"\bfoo\b": 1,
+        r"^foo": 2,
+        r"[\b.]": 1,
+        r"\s": 2,
+        r"\d-\d$": 1,
+        r"o{2}": 2,
+        r"\.": 1,
+    }
+    found = everywhere(
+        schema, rows,
+        *(check("column_values_to_match_regex", column="t", regex=each) for each in patterns),
+    )  # fmt: skip
+    assert found == [(False, 5 - matching) for matching in patterns.values()]
+
+
+def test_conditions_go_with_every_kind_of_figure(schema: tuple[sa.Engine, str]) -> None:
+    rows = pl.DataFrame({"g": ["a"] * 5 + ["b"], "n": [1, 2, 3, 3, None, 99]})
+    of_a = {"column": "n", "row_condition": where("g", "==", "a")}
+    ranges = {"quantiles": [0.5], "value_ranges": [[2, 3]]}
+    found = everywhere(
+        schema, rows,
+        check("column_most_common_value_to_be_in_set", value_set=[3], **of_a),
+        check("column_distinct_values_to_equal_set", value_set=[1, 2, 3], **of_a),
+        check("column_median_to_be_between", max_value=3, **of_a),
+        check("column_quantile_values_to_be_between", quantile_ranges=ranges, **of_a),
+        check("column_max_to_be_between", max_value=3, **of_a),
+        check("column_values_to_be_unique", **of_a),
+        check("compound_columns_to_be_unique", column_list=["g", "n"],
+              row_condition=where("g", "==", "a")),
+        check("column_value_lengths_to_equal", column="g", value=1,
+              row_condition=where("n", ">", 1)),
+    )  # fmt: skip
+    assert found == [(True, None)] * 5 + [(False, 2), (False, 2), (True, 0)]
+
+
+def test_a_frame_with_zones_is_judged_in_utc_wherever_that_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    moment = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
+    rows = pl.DataFrame({"at": [moment], "in": [moment]}).with_columns(
+        pl.col("in").dt.convert_time_zone("Europe/Berlin")
+    )
+    limits = ["2024-01-01T00:00:00", "2024-01-01", "2024-01-01T01:00:00+01:00"]
+    try:
+        validation = wb.validate(rows, suite_of(
+            *(check("column_values_to_be_between", column=name, min_value=limit, max_value=limit)
+              for name in rows.columns for limit in limits),
+            check("column_values_to_match_regex", column="at", regex="(?=x)"),
+            check("column_values_to_be_null", column="in"),
+        ))  # fmt: skip
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert [r.success for r in validation.results] == [True] * 6 + [False] * 2
+    assert validation.offending["at"].unique().to_list() == [dt.datetime(2024, 1, 1)]
+
+
+def test_a_limit_that_would_be_rounded_is_refused() -> None:
+    beyond = check("column_values_to_be_between", column="ID", max_value=17734072432755618)
+    with pytest.raises(DataError, match="17734072432755618"):
+        wb.validate(ROWS, suite_of(beyond))
+    exact = check("column_values_to_be_in_set", column="ID", value_set=ROWS["ID"][:3].to_list())
+    assert wb.validate(ROWS, suite_of(exact)).success
+
+
+def test_a_column_that_no_frame_holds_hides_no_offending_rows(
+    schema: tuple[sa.Engine, str],
+) -> None:
+    with schema[0].begin() as connection:
+        connection.execute(sa.text(f"create table {schema[1]}.lists (id int, n int, l int[])"))
+        connection.execute(sa.text(f"insert into {schema[1]}.lists values (7, 500, '{{1,2}}')"))
+    with wb.connect("demo") as db:
+        validation = wb.validate(
+            db.table(f"{schema[1]}.lists"),
+            suite_of(check("column_values_to_be_between", column="n", max_value=5), key=["id"]),
+        )
+    assert [dict(row) for row in only(validation).sample] == [{"id": 7, "n": 500}]
+
+
+def test_columns_named_as_ours_are_shown_beside_ours() -> None:
+    rows = pl.DataFrame({"promise": [1, 9], "expectation": [2, 2], "breaks_the_promise": [0, 0]})
+    few = check("column_values_to_be_between", column="promise", max_value=5)
+    shown = wb.validate(rows, suite_of(few)).offending
+    assert shown.select(pl.exclude("promise")).rows() == [(1, 9, 2, 0)]
+
+
+def test_queries_give_no_sensitive_value_away(schema: tuple[sa.Engine, str]) -> None:
+    rows = pl.DataFrame({"ssn": ["secret1"], "n": [1]})
+    with schema[0].begin() as connection:
+        copy(rows, connection, schema[1], "secrets")
+
+    def query(text: str) -> dict[str, Any]:
+        return {"type": "unexpected_rows_expectation", "kwargs": {"unexpected_rows_query": text}}
+
+    suite = suite_of(
+        query("select ssn as who from {batch}"),
+        query("select cast(ssn as int) from {batch}"),
+        query("select 1 as who"),
+        check("column_values_to_be_between", column="n", max_value=0,
+              row_condition='cast(ssn as int) == 1', condition_parser="pandas"),
+        sensitive=["SSN"],
+    )  # fmt: skip
+    with wb.connect("demo") as db:
+        for data in (rows, db.table(f"{schema[1]}.secrets")):
+            validation = wb.validate(data, suite)
+            told = repr(validation) + validation._repr_html_() + json.dumps(validation.to_dict())
+            assert not validation.success
+            assert "secret1" not in told + validation.offending.write_csv()
+    shown = wb.validate(rows, suite_of(query("select ssn as who from {batch}")))
+    assert only(shown).sample == [{"who": "secret1"}]
+    with pytest.raises(UsageError, match="'x' holds values of several types") as refused:
+        wb.validate(pandas.DataFrame({"x": [1, "secret1"]}), suite_of(PRICE))
+    assert "secret1" not in str(refused.value)
+    with pytest.raises(UsageError, match="no columns"):
+        wb.validate(pl.DataFrame(), suite_of(PRICE))
+
+
+def test_what_neither_duckdb_nor_pandas_can_say_is_told_by_the_first(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    query = "select nowhere from here"
+    asked = {"type": "unexpected_rows_expectation", "kwargs": {"unexpected_rows_query": query}}
+    result = only(wb.validate(ROWS, suite_of(asked)))
+    assert "here" in str(result.problem)
+    assert "_Frames" not in str(result.problem)
+    assert capsys.readouterr().out == ""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
-from workbench import records
+from workbench import cells, records
 from workbench.errors import DataError, UsageError
 from workbench.suites import SEVERITIES, Expectation, Severity, Suite, read_suite, sentence
 
@@ -143,6 +143,10 @@ def validate(
     with opened(data, suite.key, label) as held:
         rows, answers = evaluate(suite, held)
     hidden = {name.lower() for name in suite.sensitive}
+    if hidden:
+        # A query may give a sensitive value any name.
+        asked = zip(suite.expectations, answers, strict=True)
+        answers = [a if e.columns else replace(a, rows=None) for e, a in asked]
     empty = rows == 0 and not _may_be_empty(suite, answers)
     results = [
         _result(number, entry, answer, held, hidden, empty)
@@ -178,10 +182,12 @@ def _result(
 ) -> Result:
     details = answer.details
     problem, success = answer.problem, answer.success
-    if empty and not problem and entry.columns and not entry.type.endswith("_to_exist"):
+    if empty and not problem and _is_about_values(entry):
         problem, success = "there are no rows to check", False
     secret = any(name.lower() in hidden for name in answer.columns)
-    if secret and problem and not problem.startswith("there "):
+    # What else a query or a condition speaks of, nobody knows.
+    told = answer.columns and not entry.kwargs.get("row_condition")
+    if problem and hidden and (secret or not told) and not problem.startswith("there "):
         problem = "it could not be evaluated; the reason may hold a sensitive value"
     # Elsewhere it counts values, of which some may stand in many rows.
     by_rows = "element_count" in details
@@ -209,6 +215,13 @@ def _result(
     )
 
 
+def _is_about_values(entry: Expectation) -> bool:
+    """Tell promises that no row can keep from those about a table and its columns."""
+    about = ("expect_table_", "expect_column_to_exist", "expect_column_type_to_be")
+    of_types = ("_to_be_of_type", "_to_be_in_type_list")
+    return not entry.type.startswith(about) and not entry.type.endswith(of_types)
+
+
 def _hiding(row: dict[str, Any], hidden: set[str]) -> dict[str, Any]:
     return {name: HIDDEN if name.lower() in hidden else value for name, value in row.items()}
 
@@ -218,7 +231,9 @@ def _observed(details: Mapping[str, Any]) -> str | None:
     if details.get("observed_value") is not None:
         return _text(details["observed_value"])
     lists = {"not expected": "partial_unexpected_list", "missing": "partial_missing_list"}
-    said = [f"{word}: {_text(details[key])}" for word, key in lists.items() if details.get(key)]
+    # Sorted, because a database returns them in any order.
+    found = {word: sorted(details.get(key) or (), key=str) for word, key in lists.items()}
+    said = [f"{word}: {_text(values)}" for word, values in found.items() if values]
     return "; ".join(said) or None
 
 
@@ -239,19 +254,31 @@ def _text(observed: Any) -> str:
 def _offending(
     results: Sequence[Result], answers: Sequence[Answer], hidden: set[str]
 ) -> pl.DataFrame:
+    # They stand beside the data's own columns.
+    ours = {name: f"{name}_" for name in ("expectation", "promise")}
     frames = [
-        answer.rows.with_columns(
+        answer.rows.rename(ours, strict=False)
+        .with_columns(
             pl.lit(HIDDEN).alias(name) for name in answer.rows.columns if name.lower() in hidden
-        ).select(
+        )
+        .select(
             pl.lit(result.number, dtype=pl.Int64).alias("expectation"),
             pl.lit(result.sentence).alias("promise"),
-            pl.exclude("expectation", "promise"),
+            pl.all(),
         )
         for result, answer in zip(results, answers, strict=True)
         if answer.rows is not None
     ]
     none = pl.DataFrame(schema={"expectation": pl.Int64, "promise": pl.String})
-    return pl.concat([none, *frames], how="diagonal_relaxed")
+    try:
+        return pl.concat([none, *frames], how="diagonal_relaxed")
+    except pl.exceptions.SchemaError:
+        # The rows of a query may have columns named as the data's, of other types.
+        texts = [
+            cells.flat(frame).with_columns(pl.exclude("expectation").cast(pl.String))
+            for frame in frames
+        ]
+        return pl.concat([none, *texts], how="diagonal_relaxed")
 
 
 def _record(validation: Validation) -> None:

@@ -7,8 +7,7 @@ runs it over the table, DuckDB over a frame, also where Great Expectations holds
 
 from __future__ import annotations
 
-import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -27,33 +26,15 @@ from great_expectations.expectations.metrics.map_metric_provider import (
     column_condition_partial,
     multicolumn_condition_partial,
 )
-from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ColumnElement
 
 from workbench import engines
 from workbench.colors import DEFAULT_ORDER, parse_order
+from workbench.cusips import is_cusip
 
 Columns = Mapping[str, ColumnElement[Any]]
 
-CUSIP_CHARACTERS = string.digits + string.ascii_uppercase + "*@#"  # worth 0 to 38
-# The last digit of the digit sum of each character's worth, once and doubled.
-WORTHS = tuple(
-    "".join(str(sum(map(int, str(times * worth))) % 10) for worth, _ in enumerate(CUSIP_CHARACTERS))
-    for times in (1, 2)
-)
 BILLIONTHS = sa.Numeric(38, 9)
-
-
-class strpos(sa.sql.functions.GenericFunction[int]):  # noqa: N801
-    """Where in a text another begins, from 1."""
-
-    type = sa.Integer()
-    inherit_cache = True
-
-
-@compiles(strpos, "oracle")
-def _instr(element: strpos, compiler: Any, **options: Any) -> str:
-    return f"INSTR({compiler.process(element.clauses, **options)})"
 
 
 class _ValidCusips(ColumnMapMetricProvider):
@@ -61,35 +42,18 @@ class _ValidCusips(ColumnMapMetricProvider):
 
     @column_condition_partial(engine=SqlAlchemyExecutionEngine)
     def _in_database(cls, column: Any, **_rest: Any) -> Any:  # noqa: N805
-        # No cast that could fail, and what costs most, translating, once only.
-        shape = sa.func.translate(column, CUSIP_CHARACTERS, "0" * len(CUSIP_CHARACTERS))
-        last = sa.func.ascii(sa.func.substr(column, 9, 1))
-        total = last - 9 * ord("0")
-        for place in range(8):
-            at = strpos(CUSIP_CHARACTERS, sa.func.substr(column, place + 1, 1))
-            total += sa.func.ascii(sa.func.substr(WORTHS[place % 2], at, 1))
-        digit = last.between(ord("0"), ord("9"))
-        return _surely(sa.and_(shape == "0" * 9, digit, sa.func.mod(total, 10) == 0))
+        return _surely(is_cusip(column))
 
     @column_condition_partial(engine=PandasExecutionEngine)
     def _in_pandas(cls, column: Any, **_rest: Any) -> Any:  # noqa: N805
-        return column.map(_is_cusip).astype(bool)
-
-
-def _is_cusip(text: object) -> bool:
-    if not isinstance(text, str) or len(text) != 9 or not set(text) <= set(CUSIP_CHARACTERS):
-        return False
-    worths = [WORTHS[place % 2][CUSIP_CHARACTERS.index(c)] for place, c in enumerate(text[:8])]
-    return text[8] in string.digits and sum(map(int, [*worths, text[8]])) % 10 == 0
+        return _in_duckdb(column.to_frame(), lambda of: is_cusip(*of.values()))
 
 
 class ExpectColumnValuesToBeValidCusips(ColumnMapExpectation):
     """Expect each value to be a CUSIP of nine characters whose last is its check digit.
 
-    Characters are digits, capital letters and * @ #, worth 0 to 9, 10 to 35, and 36 to 38. Of the
-    first eight every second one's worth is doubled; the digits of all are added up, and the check
-    digit makes that a multiple of ten: "modulus 10 double add double" of ANSI X9.6. Blanks and
-    small letters make a CUSIP invalid; nulls are skipped.
+    `workbench.cusips` has the rule. Blanks and small letters make a CUSIP invalid; nulls are
+    skipped.
     """
 
     map_metric = "column_values.valid_cusip"
@@ -109,21 +73,26 @@ class _OfGroups(MulticolumnMapMetricProvider):
 
     @multicolumn_condition_partial(engine=PandasExecutionEngine)
     def _in_pandas(cls, column_list: Any, **rest: Any) -> Any:  # noqa: N805
-        import pandas as pd
-
         said = {key: rest.get(key) for key in cls.condition_value_keys}
-        # By number: in DuckDB names differ in more than their case.
-        names = [f"c{number}" for number, _ in enumerate(column_list.columns)]
-        numbered: list[ColumnElement[Any]] = [sa.column(name) for name in names]
-        column = dict(zip(map(str, column_list.columns), numbered, strict=True))
-        mark = sa.case((cls.kept(column, **said), 1), else_=0).label("kept")
-        rows = pl.from_pandas(column_list.set_axis(names, axis="columns"))
-        rows = rows.cast(engines.FOREIGN_TYPES).with_row_index("row")
-        with closing(engines.in_memory()) as connection:
-            connection.register("data", rows.to_arrow())
-            marks = sa.select(mark).select_from(sa.table("data")).order_by(sa.column("row"))
-            kept = engines.executor(connection, "the data frame")(marks)["kept"]
-        return pd.Series((kept == 1).to_list(), index=column_list.index, dtype=bool)
+        return _in_duckdb(column_list, lambda columns: cls.kept(columns, **said))
+
+
+def _in_duckdb(frame: Any, kept: Callable[[Columns], ColumnElement[bool]]) -> Any:
+    """Tell which rows of a pandas frame keep a rule, as a pandas series."""
+    import pandas as pd
+
+    # By number: in DuckDB names differ in more than their case.
+    names = [f"c{number}" for number, _ in enumerate(frame.columns)]
+    numbered: list[ColumnElement[Any]] = [sa.column(name) for name in names]
+    columns = dict(zip(map(str, frame.columns), numbered, strict=True))
+    mark = sa.case((kept(columns), 1), else_=0).label("kept")
+    rows = pl.from_pandas(frame.set_axis(names, axis="columns"))
+    rows = rows.cast(engines.FOREIGN_TYPES).with_row_index("row")
+    with closing(engines.in_memory()) as connection:
+        connection.register("data", rows.to_arrow())
+        marks = sa.select(mark).select_from(sa.table("data")).order_by(sa.column("row"))
+        found = engines.executor(connection, "the data frame")(marks)["kept"]
+    return pd.Series((found == 1).to_list(), index=frame.index, dtype=bool)
 
 
 def _surely(condition: ColumnElement[bool]) -> ColumnElement[bool]:

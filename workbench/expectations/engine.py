@@ -26,6 +26,7 @@ from great_expectations.expectations.metrics.map_metric_provider import (
 )
 from great_expectations.expectations.metrics.metric_provider import metric_value
 from great_expectations.expectations.metrics.table_metric_provider import TableMetricProvider
+from great_expectations.util import get_sqlalchemy_selectable
 from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
 
 from workbench.errors import ConnectionFailed
@@ -116,6 +117,10 @@ class Pushed(Isolating, SqlAlchemyExecutionEngine):
                 known = sa.case((value[0], 1), (sa.not_(value[0]), 0), else_=1)
                 found[metric] = (known == 1, *value[1:])
         return found
+
+    def get_domain_records(self, *given: Any, **more: Any) -> Any:
+        """Return the rows as something to select from: some of its own statements need that."""
+        return get_sqlalchemy_selectable(super().get_domain_records(*given, **more))
 
     def execute_query(self, query: Any) -> Any:
         """Run a SELECT and return its rows as SQLAlchemy would."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
@@ -13,7 +12,6 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 from great_expectations.core.expectation_validation_result import ExpectationValidationResult
-from great_expectations.core.suite_parameters import parse_suite_parameter
 from great_expectations.execution_engine import ExecutionEngine, PandasExecutionEngine
 from great_expectations.expectations.expectation_configuration import (
     ExpectationConfiguration,
@@ -25,15 +23,15 @@ from great_expectations.validator.metric_configuration import MetricConfiguratio
 from great_expectations.validator.validation_graph import ValidationGraph
 
 from workbench.errors import DataError, QueryError, WorkbenchError, nearest
+from workbench.expectations.arguments import fitted
 from workbench.expectations.engine import BATCH, Failed, Isolating, Pushed
 from workbench.suites import Expectation, Suite
 
 OFFENDING_ROWS = 1_000  # of each failed expectation
 # No order is known of these.
 UNORDERED = (sa.JSON, sa.LargeBinary, sa.ARRAY, sa.types.NullType)
-COLUMN_KEYS = ("column", "column_A", "column_B")
-LISTS_OF_COLUMNS = ("column_list", "column_set", "group_by", "order_by")
 COUNTING = {"result_format": {"result_format": "BOOLEAN_ONLY"}, "catch_exceptions": False}
+NO_WORDS = "this cannot be evaluated inside a database: validate a data frame of it instead"
 # What these tell depends on the library that holds the data, so a frame is asked as a frame.
 OF_TYPES = {
     "expect_column_values_to_be_of_type", "expect_column_values_to_be_in_type_list",
@@ -94,7 +92,8 @@ def evaluate(suite: Suite, data: Data) -> tuple[int, list[Answer]]:
     Raises DataError for an expectation of unknown type or with wrong arguments, ConnectionFailed
     where the source is lost.
     """
-    with warnings.catch_warnings(action="ignore"):
+    # Great Expectations thinks aloud about queries.
+    with warnings.catch_warnings(action="ignore"), redirect_stdout(StringIO()):
         asked = [_asked(number, entry, data) for number, entry in enumerate(suite.expectations, 1)]
         engine = Pushed(data.table, data.dialect, data.execute)
         count = int(data.execute(sa.select(sa.func.count().label("n")).select_from(data.table))
@@ -108,10 +107,13 @@ def evaluate(suite: Suite, data: Data) -> tuple[int, list[Answer]]:
         if data.frame is not None:
             # What DuckDB has no words for, pandas has: look-ahead in a pattern, JSON schemas.
             for one in open_ones:
-                if one.answer is not None and not one.answer.problem:
-                    continue
-                one.answer = None
-                _answer([one], _as_pandas(data.frame, one), data)
+                first, one.answer = one.answer, None
+                if first is None or first.problem:
+                    _answer([one], _as_pandas(data.frame, one), data)
+                # Where neither can say it, the first reason is about SQL as the suite has it.
+                second: Answer | None = one.answer
+                if first and not (second and not second.problem) and first.problem != NO_WORDS:
+                    one.answer = first
     answers = [one.answer for one in asked if one.answer is not None]
     if len(answers) != len(suite.expectations):
         said = f"{len(answers)} of {len(suite.expectations)} expectations were evaluated."
@@ -127,69 +129,25 @@ def _asked(number: int, entry: Expectation, data: Data) -> _Asked:
             f"The suite's {place} is of a type that does not exist.{nearest(entry.type, known)}",
             "Great Expectations would leave it out and report success.",
         )
-    names = [str(name) for name in data.table.c.keys()]  # noqa: SIM118
     about_columns = entry.type == "expect_column_to_exist" or "expect_table" in entry.type
+    in_postgresql = data.frame is None and data.dialect.name == "postgresql"
+    mismatch = None
     try:
-        kwargs, missing = renamed(_moments(entry.kwargs), names)
+        try:
+            kwargs, missing = fitted(entry.kwargs, data.table.c, in_postgresql)
+        except TypeError as error:
+            kwargs, missing, mismatch = dict(entry.kwargs), [], str(error)
         columns = tuple(dict.fromkeys(Expectation(entry.type, kwargs).columns))
         made = ExpectationConfiguration(type=entry.type, kwargs={**kwargs, "batch_id": BATCH})
-        with redirect_stdout(StringIO()):  # where it thinks aloud about a query
-            asked = _Asked(number, made.to_domain_obj(), columns)
+        asked = _Asked(number, made.to_domain_obj(), columns)
     except Exception as error:  # of its own or of pydantic's, whatever the expectation checks
         raise DataError(f"The suite's {place} cannot be used: {_first_line(error)}") from None
     if missing and not about_columns:
-        said = f"there is no column {missing[0]!r}.{nearest(missing[0], names)}"
-        asked.answer = Answer(False, {}, problem=said, columns=columns)
+        names = map(str, data.table.c.keys())
+        mismatch = f"there is no column {missing[0]!r}.{nearest(missing[0], names)}"
+    if mismatch:
+        asked.answer = Answer(False, {}, problem=mismatch, columns=columns)
     return asked
-
-
-def _moments(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Put in what the clock says, e.g. for {"$PARAMETER": "now() - timedelta(days=1)"}."""
-    asked = {k: v for k, v in kwargs.items() if isinstance(v, Mapping) and "$PARAMETER" in v}
-    if not asked:
-        return dict(kwargs)
-    # Great Expectations compares the two limits, and a day with a moment it cannot.
-    limits = {k: kwargs.get(k) for k in ("min_value", "max_value")}
-    days = {k: f"{v}T00:00:00" for k, v in limits.items() if isinstance(v, str) and len(v) == 10}
-    said = {name: parse_suite_parameter(value["$PARAMETER"]) for name, value in asked.items()}
-    return {**kwargs, **days, **said}
-
-
-def renamed(kwargs: Mapping[str, Any], names: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Write columns as the data does, where only their case differs; return those it lacks too."""
-    missing: list[str] = []
-
-    def actual(name: Any) -> Any:
-        if name in names or not isinstance(name, str):
-            return name
-        same = [other for other in names if other.lower() == name.lower()]
-        if len(same) != 1:
-            missing.append(name)
-            return name
-        return same[0]
-
-    def condition(value: Any) -> Any:
-        if isinstance(value, str):
-            found = re.compile(r"""col\((["'])(.*?)\1\)""")
-            return found.sub(lambda m: f"col({m[1]}{actual(m[2])}{m[1]})", value)
-        if isinstance(value, Mapping):
-            return {
-                key: {**part, "name": actual(part.get("name"))}
-                if key == "column" and isinstance(part, Mapping) else condition(part)
-                for key, part in value.items()
-            }  # fmt: skip
-        return [condition(part) for part in value] if isinstance(value, list) else value
-
-    result = dict(kwargs)
-    for key in COLUMN_KEYS:
-        if key in kwargs:
-            result[key] = actual(kwargs[key])
-    for key in LISTS_OF_COLUMNS:
-        if isinstance(kwargs.get(key), Sequence):
-            result[key] = [actual(name) for name in kwargs[key]]
-    if isinstance(kwargs.get("row_condition"), str | Mapping):
-        result["row_condition"] = condition(kwargs["row_condition"])
-    return result, missing
 
 
 def _answer(asked: Sequence[_Asked], engine: ExecutionEngine, data: Data) -> None:
@@ -252,35 +210,30 @@ def _part(metric: MetricConfiguration, name: str) -> MetricConfiguration:
 
 def _rows(condition: Any, one: _Asked, engine: Any, data: Data) -> pl.DataFrame | None:
     """Fetch rows that break an expectation, in the order of the key; None where that fails."""
-    fetch = _rows_of_frame if isinstance(engine, PandasExecutionEngine) else _rows_of_table
-    try:
-        return fetch(condition, one, engine, data)
-    except (QueryError, DataError):
-        return None  # their number is known; a column may be of a type that no frame holds
+    if isinstance(engine, PandasExecutionEngine):
+        return _rows_of_frame(condition, one, data)
+    concerned = list(dict.fromkeys((*data.key, *one.columns)))
+    # A column that nobody speaks of may be of a type that no frame holds.
+    for columns in ([column.name for column in data.table.c], concerned):
+        with suppress(QueryError, DataError):
+            return data.rows(_rows_of_table(condition, columns, concerned, engine, data))
+    return None  # their number is known
 
 
-def _rows_of_table(condition: Any, one: _Asked, engine: Any, data: Data) -> pl.DataFrame:
+def _rows_of_table(
+    condition: Any, columns: Sequence[str], concerned: Sequence[str], engine: Any, data: Data
+) -> Any:
     clause, domain, accessor = condition
     # A window function stands in no WHERE: the rows are marked first, then chosen.
-    mark = sa.case((clause, 1), else_=0).label("breaks_the_promise")
-    statement: Any = sa.select(*(sa.column(column.name) for column in data.table.c), mark)
-    if not sa.select(mark).get_final_froms():
-        rows = engine.get_domain_records({**domain, **accessor})
-        statement = statement.select_from(get_sqlalchemy_selectable(rows))
-    marked = statement.subquery("marked")
-    *columns, broken = list(marked.c)
-    chosen = sa.select(*columns).where(broken == 1)
-    order = [
-        marked.c[name]
-        for name in dict.fromkeys((*data.key, *one.columns))
-        if not isinstance(data.table.c[name].type, UNORDERED)
-    ]
-    return data.rows(chosen.order_by(*order).limit(OFFENDING_ROWS))
+    mark = sa.case((clause, 1), else_=0).label(max((c.name for c in data.table.c), key=len) + "_")
+    rows = get_sqlalchemy_selectable(engine.get_domain_records({**domain, **accessor}))
+    marked = sa.select(*map(sa.column, columns), mark).select_from(rows).subquery("marked")
+    *shown, broken = list(marked.c)
+    order = [marked.c[n] for n in concerned if not isinstance(data.table.c[n].type, UNORDERED)]
+    return sa.select(*shown).where(broken == 1).order_by(*order).limit(OFFENDING_ROWS)
 
 
-def _rows_of_frame(
-    condition: Any, one: _Asked, engine: Any, data: Data
-) -> pl.DataFrame:  # fmt: skip
+def _rows_of_frame(condition: Any, one: _Asked, data: Data) -> pl.DataFrame:
     assert data.frame is not None  # noqa: S101
     marks = condition[0]
     order = list(dict.fromkeys((*data.key, *one.columns)))
@@ -328,7 +281,7 @@ def _because(error: Exception, engine: ExecutionEngine) -> str:
         return error.message
     said = _first_line(error)
     if said.startswith("No provider found") and isinstance(engine, Pushed):
-        return "this cannot be evaluated inside a database: validate a data frame of it instead"
+        return NO_WORDS
     return said
 
 

@@ -59,9 +59,12 @@ def _of_frame(
     try:
         frame = _frame(data)
         connection.register("data", frame.cast(engines.FOREIGN_TYPES).to_arrow())
-    except (TypeError, ValueError, pl.exceptions.PolarsError, pyarrow.ArrowException) as error:
+    except (
+        TypeError, ValueError, pl.exceptions.PolarsError, pyarrow.ArrowException, duckdb.Error
+    ):  # fmt: skip
+        # What they say may quote a value.
         raise UsageError(
-            f"{label} cannot be read as a table: {error}",
+            f"{label} cannot be read as a table{_about(data)}.",
             "validate() takes a data frame, an Arrow table, or db.table(...).",
         ) from None
     seen: dict[str, str] = {}
@@ -78,8 +81,21 @@ def _of_frame(
     return Data(label, table, POSTGRESQL, execute, execute, frame, _found(key, table))
 
 
+def _about(data: Any) -> str:
+    """Say what of a frame is in the way: no columns, or those with values of several types."""
+    odd = []
+    for name in getattr(data, "columns", ()):
+        try:
+            pl.Series(data[name])
+        except Exception:  # whatever it holds
+            odd.append(str(name))
+    if odd:
+        return f": column {odd[0]!r} holds values of several types"
+    return ": it has no columns" if getattr(data, "shape", (0, 1))[1] == 0 else ""
+
+
 def _frame(data: Any) -> pl.DataFrame:
-    """Make a polars frame; NaN is a missing value, as Great Expectations has it."""
+    """Make a polars frame; NaN is a missing value, and moments with a zone are those of UTC."""
     if isinstance(data, pl.LazyFrame):
         data = data.collect()
     pandas = sys.modules.get("pandas")
@@ -87,7 +103,11 @@ def _frame(data: Any) -> pl.DataFrame:
         frame = pl.from_pandas(data)
     else:
         frame = pl.DataFrame(data)
-    return frame.with_columns(cs.float().fill_nan(None))
+    # DuckDB, without its ICU extension, would compare them in the zone of this machine.
+    zoned = cs.datetime(time_zone="*")
+    return frame.with_columns(
+        cs.float().fill_nan(None), zoned.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    )
 
 
 def _found(key: Sequence[str], table: sa.FromClause) -> tuple[str, ...]:
