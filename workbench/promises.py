@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
@@ -42,16 +42,8 @@ TIMED = re.compile(
 PLAIN = re.compile(r"(character|char|n?varchar2?|nchar|text)\b", re.IGNORECASE)
 PADDED = re.compile(r"(character(?! varying)|n?char)\b", re.IGNORECASE)
 
-
-@dataclass(frozen=True)
-class Promise:
-    """An expectation with the sentence that says it, and what was seen."""
-
-    type: str
-    kwargs: Mapping[str, Any]
-    sentence: str
-    evidence: str
-    severity: Severity = "warning"
+Entry = Mapping[str, Any]
+"""An expectation as a suite has it."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +61,7 @@ class Seen:
     """A table's profile with the forms tried on its columns."""
 
     table: Table
-    trials: Mapping[str, tuple[Trial, ...]] = field(default_factory=dict)
+    trials: Mapping[str, list[Trial]] = field(default_factory=dict)
 
     def rows(self, figure: Figure | None) -> float:
         """Return of how many independent rows a figure tells: infinity of all, 0 of unknown."""
@@ -139,27 +131,48 @@ def is_plain(column: Column) -> bool:
     return not PADDED.match(column.type) or number(column.min_length) == longest == declared
 
 
-def promises(seen: Seen) -> Iterator[Promise]:
+def promises(seen: Seen) -> Iterator[Entry]:
     """Yield what can be promised of a table, column by column; of no rows only its columns."""
     table = seen.table
     names = [column.name for column in table.columns]
     if names:
-        are = "column is" if len(names) == 1 else "columns are"
         kwargs: dict[str, Any] = {"column_set": names, "exact_match": False}
-        said = f"The {are} there: {listed(names)}"
         told = f"{len(names):,} columns in the table{'' if table.count else ', which has no rows'}"
-        yield Promise("expect_table_columns_to_match_set", kwargs, said, told)
+        said = f"These columns are there: {listed(names)}"
+        yield _entry("table_columns_to_match_set", kwargs, said, told)
     if not table.count:
         return
     if table.rows and seen.rows(table.rows):
         # How many come on another day, one profile cannot tell.
-        yield Promise("expect_table_row_count_to_be_between", {"min_value": 1},
-                      "There are rows", f"{table.count:,} rows {_origin(table.rows)}")  # fmt: skip
+        told = f"{table.count:,} rows {_origin(table.rows)}"
+        yield _entry("table_row_count_to_be_between", {"min_value": 1}, "There are rows", told)
     yield from _keys(seen)
     for column in table.columns:
         yield from _not_null(seen, column)
         if not column.nulls or column.nulls.number < table.count:
             yield from _of_values(seen, column)
+
+
+def _entry(kind: str, kwargs: Entry, said: str, told: str, severity: Severity = "warning") -> Entry:
+    meta = {"sentence": said, "owner": "to be named", "suggested": True, "evidence": told}
+    return {"type": f"expect_{kind}", "kwargs": kwargs, "meta": meta, "severity": severity}
+
+
+def _made(
+    kind: str,
+    column: Column,
+    said: str,
+    told: str,
+    mostly: float | None,
+    severity: Severity = "warning",
+    **limits: Any,
+) -> Iterator[Entry]:
+    """Yield a promise of a column's values unless too few keep it."""
+    if mostly is None:
+        return
+    kwargs = {"column": column.name, **limits} | ({"mostly": mostly} if mostly < 1 else {})
+    extent = f" in at least {100 * mostly:.4g} % of rows" if mostly < 1 else ""
+    yield _entry(f"column_{kind}", kwargs, f"{column.name} {said}{extent}", told, severity)
 
 
 def _origin(figure: Figure) -> str:
@@ -170,47 +183,31 @@ def _counted(figure: Figure, of: float, told: str) -> str:
     return f"{figure.number:,.0f} of {of:,.0f} {told} {_origin(figure)}"
 
 
-def _made(
-    kind: str, column: Column, said: str, told: str, mostly: float | None, /, **kwargs: Any
-) -> Iterator[Promise]:
-    """Yield a promise of a column's values unless too few keep it."""
-    if mostly is None:
-        return
-    kwargs = {"column": column.name, **kwargs} | ({"mostly": mostly} if mostly < 1 else {})
-    extent = f" in at least {100 * mostly:.4g} % of rows" if mostly < 1 else ""
-    yield Promise(f"expect_column_{kind}", kwargs, f"{column.name} {said}{extent}", told)
-
-
-def _keys(seen: Seen) -> Iterator[Promise]:
+def _keys(seen: Seen) -> Iterator[Entry]:
     """Promise what is declared, and what identifies every row and is named as if it were to."""
     table = seen.table
-    primary = table.primary_key.columns if table.primary_key else ()
-    declared = [key for key in (primary, *(each.columns for each in table.unique)) if key]
+    constraints = [each.columns for each in (table.primary_key, *table.unique) if each]
     # An index may be for some rows only: then figures must tell.
     indexed = sorted(key for key in declared_keys(table) if len(key) == 1)
     found = [key for key in table.candidate_keys if _is_meant(key, table)]
     columns = {column.name: column for column in table.columns}
-    kwargs: dict[str, Any]
-    for key in dict.fromkeys((*declared, *indexed, *found)):
-        parts = [columns[name] for name in key]
-        is_declared = key in declared or key in indexed
+    for key in dict.fromkeys((*constraints, *indexed, *found)):
+        first, is_declared = columns[key[0]], key in constraints or key in indexed
         told = "declared" if is_declared else "no two rows are alike in it (exact)"
-        if len(key) == 1:
-            distinct, values = parts[0].distinct, table.count - number(parts[0].nulls)
-            if distinct and distinct.how == "exact":
-                others = number(parts[0].nan) + number(parts[0].infinite)
-                if distinct.number < values - others or others > 1:
-                    continue
-                told += f"; {_counted(distinct, values, 'values are distinct')}"
-            elif key not in declared:
-                continue
-            kind, kwargs = "expect_column_values_to_be_unique", {"column": key[0]}
-        else:
-            kind, kwargs = "expect_compound_columns_to_be_unique", {"column_list": list(key)}
-            if any(part.nullable for part in parts):
+        kind, kwargs = "column_values_to_be_unique", {"column": key[0]}
+        if len(key) > 1:
+            kind, kwargs = "compound_columns_to_be_unique", {"column_list": list(key)}
+            if any(columns[name].nullable for name in key):
                 kwargs["ignore_row_if"] = "any_value_is_missing"
+        elif first.distinct and first.distinct.how == "exact":
+            values = table.count - number(first.nulls)
+            if first.distinct.number < values:
+                continue
+            told += f"; {_counted(first.distinct, values, 'values are distinct')}"
+        elif key not in constraints:
+            continue
         said = f"No two rows have the same {listed(key)}"
-        yield Promise(kind, kwargs, said, told, "critical" if is_declared else "warning")
+        yield _entry(kind, kwargs, said, told, "critical" if is_declared else "warning")
 
 
 def _is_meant(key: tuple[str, ...], table: Table) -> bool:
@@ -221,7 +218,7 @@ def _is_meant(key: tuple[str, ...], table: Table) -> bool:
     return kinds <= {"text", "integer"} if len(key) == 1 else not table.primary_key
 
 
-def _not_null(seen: Seen, column: Column) -> Iterator[Promise]:
+def _not_null(seen: Seen, column: Column) -> Iterator[Entry]:
     nulls, rows = column.nulls, seen.table.count
     told = ["declared NOT NULL"] * (not column.nullable)
     if nulls and seen.rows(nulls):
@@ -229,14 +226,13 @@ def _not_null(seen: Seen, column: Column) -> Iterator[Promise]:
     # To pandas NaN is null.
     share = min((number(nulls) + number(column.nan)) / rows, 1)
     mostly = seen.mostly(share, nulls) if column.nullable else 1
-    keys = {name for key in declared_keys(seen.table) for name in key}
-    is_key = column.name in keys and not column.nullable
+    is_key = not column.nullable and any(column.name in key for key in declared_keys(seen.table))
     said = "is never null" if mostly == 1 else "has a value"
-    for made in _made("values_to_not_be_null", column, said, "; ".join(told), mostly):
-        yield replace(made, severity="critical" if is_key else "warning")
+    severity: Severity = "critical" if is_key else "warning"
+    yield from _made("values_to_not_be_null", column, said, "; ".join(told), mostly, severity)
 
 
-def _of_values(seen: Seen, column: Column) -> Iterator[Promise]:
+def _of_values(seen: Seen, column: Column) -> Iterator[Entry]:
     if not is_sensitive(column):
         if found := [*_set(seen, column)]:
             yield from found
@@ -250,14 +246,13 @@ def _of_values(seen: Seen, column: Column) -> Iterator[Promise]:
     yield from _lengths(seen, column)
 
 
-def _set(seen: Seen, column: Column) -> Iterator[Promise]:
+def _set(seen: Seen, column: Column) -> Iterator[Entry]:
     """Promise few values where none was seen once only.
 
     The share of rows with values not seen yet is about that of the values seen once (Good, "The
     population frequencies of species", 1953). What points to another table grows with it.
     """
-    top, distinct = column.top, column.distinct
-    name = words(column.name)
+    top, distinct, name = column.top, column.distinct, words(column.name)
     pointing = {name for key in seen.table.foreign_keys for name in key.columns}
     is_named = IDENTIFIER.search(name) and not name.endswith("code")
     is_dated = TIMED.search(name) or number(column.date_text) > 0
@@ -271,11 +266,10 @@ def _set(seen: Seen, column: Column) -> Iterator[Promise]:
     elif not is_plain(column) or number(column.max_length) >= CUT:
         return
     figure = distinct if distinct.how == "exact" else top[0].rows
-    told = f"{len(top)} {'values' if len(top) > 1 else 'value'} {_origin(figure)}"
-    least = min(top, key=lambda share: share.rows.number)
-    told += f", the rarest in {_counted(least.rows, seen.table.count, 'rows')}"
-    *others, last = map(str, values)
-    said = f"is one of {', '.join(others)} or {last}" if others else f"is {last}"
+    rarest = min((share.rows for share in top), key=lambda rows: rows.number)
+    told = f"{len(top)} distinct {_origin(figure)}, the rarest in "
+    told += _counted(rarest, seen.table.count, "rows")
+    said = f"is one of {', '.join(map(str, values))}"
     mostly = seen.mostly(0, figure, seen.filled(column))
     yield from _made("values_to_be_in_set", column, said, told, mostly, value_set=values)
 
@@ -285,21 +279,21 @@ def _is_repeated(share: Share) -> bool:
     return share.rows.number * (float(sampled[1]) / 100 if sampled else 1) > 1.5
 
 
-def _numbers(seen: Seen, column: Column) -> Iterator[Promise]:
+def _numbers(seen: Seen, column: Column) -> Iterator[Entry]:
     """Promise limits that leave a tenth of the span on either side, but not beyond 0."""
-    name, least, most = words(column.name), column.min, column.max
+    least, most = column.min, column.max
     if column.kind not in NUMBERS or not least or not most:
         return
     limits = _limits(column.kind, Decimal(str(least.value)), Decimal(str(most.value)))
-    if identifies(seen.table, column) or TIMED.search(name) or not limits:
+    if identifies(seen.table, column) or TIMED.search(words(column.name)) or not limits:
         return
+    low, high = limits
     values = max(seen.table.count - number(column.nulls), 1)
     share = min((number(column.nan) + number(column.infinite)) / values, 1)
     mostly = seen.mostly(share, least, seen.filled(column))
-    said = f"is between {limits[0]:,} and {limits[1]:,}"
-    told = f"{least.value} to {most.value} {_origin(least)}"
-    kwargs = dict(zip(("min_value", "max_value"), limits, strict=True))
-    yield from _made("values_to_be_between", column, said, told, mostly, **kwargs)
+    said, told = f"is between {low:,} and {high:,}", f"{least.value} to {most.value}"
+    yield from _made("values_to_be_between", column, said, f"{told} {_origin(least)}", mostly,
+                     min_value=low, max_value=high)  # fmt: skip
 
 
 def _limits(kind: str, least: Decimal, most: Decimal) -> tuple[float, float] | None:
@@ -320,7 +314,7 @@ def _number(value: Decimal) -> float:
     return int(value) if value == value.to_integral_value() and abs(value) < 2**53 else float(value)
 
 
-def _days(seen: Seen, column: Column) -> Iterator[Promise]:
+def _days(seen: Seen, column: Column) -> Iterator[Entry]:
     """Promise the year that the earliest is in; nothing of the latest, because time passes."""
     least = column.min
     if column.kind not in ("date", "datetime") or not least:
@@ -331,39 +325,41 @@ def _days(seen: Seen, column: Column) -> Iterator[Promise]:
     except (ValueError, OverflowError):
         return  # before Christ, or infinity
     limit = first.isoformat() + ("T00:00:00" if column.kind == "datetime" else "")
-    told = f"the earliest is {least.value} {_origin(least)}"
+    said, told = f"is not before {first}", f"the earliest is {least.value} {_origin(least)}"
     mostly = seen.mostly(0, least, seen.filled(column))
-    said = f"is not before {first}"
     yield from _made("values_to_be_between", column, said, told, mostly, min_value=limit)
 
 
-def _form(seen: Seen, column: Column, trial: Trial) -> Iterator[Promise]:
-    share = trial.misfits.number / max(trial.values, 1)
+def _form(seen: Seen, column: Column, trial: Trial) -> Iterator[Entry]:
+    share = trial.misfits.number / trial.values
     mostly = seen.mostly(share, trial.misfits, seen.filled(column))
-    if trial.regex is None:
-        told = _counted(trial.misfits, trial.values, "values lack their check digit")
-        said = "is a CUSIP with its check digit"
-        yield from _made("values_to_be_valid_cusips", column, said, told, mostly)
-    else:
-        told = _counted(trial.misfits, trial.values, "values have another form")
-        said = f"has the form {trial.regex}"
-        yield from _made("values_to_match_regex", column, said, told, mostly, regex=trial.regex)
+    kind, said, limits = "values_to_be_valid_cusips", "is a CUSIP with its check digit", {}
+    lacking = "values lack their check digit"
+    if trial.regex:
+        kind, said, limits = (
+            "values_to_match_regex",
+            f"has the form {trial.regex}",
+            {"regex": trial.regex},
+        )
+        lacking = "values have another form"
+    told = _counted(trial.misfits, trial.values, lacking)
+    yield from _made(kind, column, said, told, mostly, **limits)
 
 
-def _lengths(seen: Seen, column: Column) -> Iterator[Promise]:
+def _lengths(seen: Seen, column: Column) -> Iterator[Entry]:
     """Promise what the type allows, else half as much again as the longest."""
     least, most = column.min_length, column.max_length
     if not is_plain(column) or not least or not most:
         return
-    low, high = min(int(least.number), 1), _declared_length(column)
+    low = min(int(least.number), 1)
+    high = _declared_length(column) or max(math.ceil(most.number * 1.5), 1)
     if least.number == most.number and seen.table.count >= FEW:
         low = high = int(most.number)
-    high = high or max(math.ceil(most.number * 1.5), 1)
     told = f"{least.value} to {most.value} characters {_origin(least)}"
-    said = f"has {low:,} to {high:,} characters" if low < high else f"has {low:,} characters"
+    said = f"has {f'{low:,} to ' if low < high else ''}{high:,} characters"
     mostly = seen.mostly(0, least, seen.filled(column))
-    limits = {"min_value": low, "max_value": high}
-    yield from _made("value_lengths_to_be_between", column, said, told, mostly, **limits)
+    yield from _made("value_lengths_to_be_between", column, said, told, mostly,
+                     min_value=low, max_value=high)  # fmt: skip
 
 
 def _declared_length(column: Column) -> int | None:

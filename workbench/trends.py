@@ -15,31 +15,17 @@ from pydantic import BaseModel, ValidationError
 from workbench import display
 from workbench.display import Shown
 from workbench.extracts import whole
-from workbench.profiling.wording import count, paragraph, percent, short
+from workbench.profiling.wording import count, paragraph, percent
 from workbench.records import warn
 from workbench.reporting.text import moment
-from workbench.suites import SEVERITIES, Severity
-from workbench.validation import Validation
-from workbench.verdicts import PLACE, ROWS_PLACE, SENTENCE, as_dict
+from workbench.suites import SEVERITIES
+from workbench.validation import Result, Validation
+from workbench.verdicts import PLACE, ROWS_PLACE, as_dict, told, word
 
 RUNS = 20  # earlier ones in the chart
 COMPARED = 4  # earlier ones in the table
 PROMISES = 50  # rows of the table
 NONE = "There is no earlier run with this suite and these data to compare with."
-
-
-class _Result(BaseModel):
-    type: str
-    columns: list[str]
-    sentence: str
-    severity: Severity
-    success: bool
-    percent: float | None
-
-    @property
-    def promise(self) -> tuple[str, ...]:
-        """What stays the same where a suite grows or is put into another order."""
-        return (self.type, self.sentence, *self.columns)
 
 
 class Verdict(BaseModel):
@@ -49,7 +35,7 @@ class Verdict(BaseModel):
     suite: str
     data: str
     started: str
-    results: list[_Result]
+    results: list[Result]
 
 
 def history(validation: Validation, runs: int = RUNS) -> list[Verdict]:
@@ -114,9 +100,9 @@ def table(verdicts: Sequence[Verdict]) -> Shown:
     shown = list(verdicts)[-COMPARED - 1 :]
     if len(shown) < 2:
         return Shown("", "")
-    by = [{result.promise: result for result in verdict.results} for verdict in shown]
+    by = [{_promise(result): result for result in verdict.results} for verdict in shown]
     rows = [
-        [short(now.sentence, SENTENCE), _change(by[-2].get(promise), now),
+        [told(now)["Promise"], _change(by[-2].get(promise), now),
          *(_share(one.get(promise)) for one in by)]
         for promise, now in by[-1].items()
         if any(promise in one and not one[promise].success for one in by)
@@ -136,10 +122,17 @@ def _names(verdicts: Sequence[Verdict]) -> list[str]:
     return [f"{t} ({n + 1})" if n else t for t, n in zip(times, before, strict=True)]
 
 
-CHANGES = ("new failure", "worse", "still fails", "better", "mended", "")
+def _promise(result: Result) -> tuple[str, ...]:
+    """Return what stays the same where a suite grows or is put into another order."""
+    return (result.type, result.sentence, *result.columns)
 
 
-def _change(before: _Result | None, now: _Result) -> str:
+CHANGES = ("new failure", "worse", "still fails", "better", "not tried", "mended", "")
+
+
+def _change(before: Result | None, now: Result) -> str:
+    if word(now) == "not tried":
+        return "not tried"
     if now.success:
         return "mended" if before and not before.success else ""
     if before is None or before.success:
@@ -149,11 +142,11 @@ def _change(before: _Result | None, now: _Result) -> str:
     return "worse" if now.percent > before.percent else "better"
 
 
-def _share(result: _Result | None) -> str:
+def _share(result: Result | None) -> str:
     if result is None:
         return "–"
     if result.success or result.percent is None:
-        return "met" if result.success else "failed"
+        return word(result) if result.success else "failed"
     return percent(result.percent / 100)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from markupsafe import Markup
+from pydantic_core import to_jsonable_python
 
 from workbench import display
 from workbench.display import Shown
@@ -29,44 +29,64 @@ ROWS_PLACE = "data/offending_rows.csv"
 LISTED = 100  # failed expectations in the table, and as many that were met
 EXAMPLES = 2  # rows of each
 NAMED = 4  # columns of an example, and as many of its key
-TOLD = 10  # failed expectations in the text
+TOLD = 10  # expectations in the text
 SENTENCE, SEEN, CELL = 240, 240, 60  # characters
-# By severity, and of what was met: symbol, word and colours that are legible on any page.
-MARKS = {
-    "critical": ("✕", "critical", "#9c1c22", "#fcebea"),
-    "warning": ("!", "warning", "#734a00", "#fdf1d3"),
-    "info": ("i", "info", "#1b4f91", "#e8f0fa"),
-    "": ("✓", "met", "#17633a", "#e4f3ea"),
-}
+# A failure's are its severity.
+SYMBOLS = {"critical": "✕", "warning": "!", "info": "i", "not tried": "–", "met": "✓"}
 STATUSES = {"critical": "data-failed", "warning": "warned", "info": "passed"}
-# JupyterLab puts cells to the right; a report has its own style and leaves this one out.
-STYLE = Markup("<style>.workbench-verdicts :is(td, th) {text-align: left !important}</style>")
+
+
+def word(result: Result) -> str:
+    """Say what became of an expectation: its severity where it failed, "not tried" or "met".
+
+    One that no row is concerned of is met, as Great Expectations has it, but nothing was tried.
+    """
+    if not result.success:
+        return result.severity
+    return "not tried" if result.checked == 0 else "met"
+
+
+def listed(validation: Validation) -> list[Result]:
+    """Return the results: what failed, most serious first, what was not tried, what was met."""
+    return sorted(validation.results, key=lambda result: list(SYMBOLS).index(word(result)))
+
+
+def told(result: Result) -> dict[str, str]:
+    """Tell a result in words, each a line that is safe to print; what is not known is empty."""
+    said = {
+        "Verdict": f"{SYMBOLS[word(result)]} {word(result)}",
+        "Promise": short(result.sentence, SENTENCE),
+        "What was seen": seen(result),
+        "For example": "; ".join(_example(row, result) for row in result.sample[:EXAMPLES]),
+        "Owner": short(result.owner or "", CELL),
+    }
+    # A value that holds a line break, or a terminal's codes, shall not pass for a line of ours.
+    return {name: inert(" ".join(text.split())) for name, text in said.items()}
 
 
 def as_table(validation: Validation) -> Shown:
-    """Show the verdict in a sentence, then what failed and what was seen, then what was met."""
-    failed, met = validation.failed, [r for r in validation.results if r.success]
+    """Show the verdict in a sentence, then what failed or was not tried, then what was met."""
+    by: dict[str, list[Result]] = {"not kept": [], "not tried": [], "kept": []}
+    for result in listed(validation):
+        kind = {"met": "kept", "not tried": "not tried"}.get(word(result), "not kept")
+        by[kind].append(result)
     parts = [Markup("<p><b>{} {}.</b> {}</p>").format(*_heading(validation))]
-    if failed:
-        parts.append(_table("Promises that were not kept", failed, examples=True))
-    if met:
-        shown = _table("Promises that were kept", met, examples=False)
+    parts += [_table(f"Promises that were {kind}", some) for kind, some in by.items() if some]
+    if by["not kept"] and by["kept"]:
         folded = Markup("<details><summary>{} met</summary>{}</details>")
-        parts.append(folded.format(count(len(met), "expectation"), shown) if failed else shown)
-    html = Markup('<div class="workbench-verdicts">{}{}</div>').format(STYLE, Markup().join(parts))
-    return Shown(html, as_text(validation))
+        parts[-1] = folded.format(count(len(by["kept"]), "expectation"), parts[-1])
+    return Shown(Markup().join(parts), as_text(validation))
 
 
 def as_text(validation: Validation) -> str:
     """Tell the verdict in a few lines, the most serious failures first."""
-    failed = validation.failed
     symbol, verdict, about = _heading(validation)
-    lines = [f"{symbol} {verdict}. {about}"]
-    lines += [f"{_mark(r)[0]} {_mark(r)[1]}: {_sentence(r)} – {seen(r)}" for r in failed[:TOLD]]
-    if len(failed) > TOLD:
-        lines.append(f"and {len(failed) - TOLD:,} more")
-    # A value that holds a line break, or a terminal's codes, shall not pass for a line of ours.
-    return "\n  ".join(inert(" ".join(line.split())) for line in lines)
+    lines = [inert(" ".join(f"{symbol} {verdict}. {about}".split()))]
+    some = [told(result) for result in listed(validation) if word(result) != "met"]
+    lines += ["{Verdict}: {Promise} – {What was seen}".format_map(one) for one in some[:TOLD]]
+    if len(some) > TOLD:
+        lines.append(f"and {len(some) - TOLD:,} more")
+    return "\n  ".join(lines)
 
 
 def as_dict(validation: Validation) -> dict[str, Any]:
@@ -88,6 +108,7 @@ def as_dict(validation: Validation) -> dict[str, Any]:
         "rows": validation.rows,
         "expectations": len(results),
         "failed": len(validation.failed),
+        "not_tried": _untried(validation),
         "started": validation.started,
         "seconds": validation.seconds,
         "results": results,
@@ -109,7 +130,7 @@ def rows(validation: Validation, *, most: int = 10, each: int = 5) -> Shown:
         others = [n for n in held.columns if n not in {"expectation", "promise", *first}]
         some = held.select([*first, *others][: max(8, len(first))]).head(each)
         texts = some.with_columns(pl.col(pl.String).str.slice(0, CELL))
-        caption = f"{_sentence(result)}: {seen(result)}"
+        caption = "{Promise}: {What was seen}".format_map(told(result))
         parts.append(Markup(display.table(texts, caption, rows=each).html))  # noqa: S704
     if left:
         parts.append(paragraph(f"{count(left, 'more failed expectation')}: see {ROWS_PLACE}."))
@@ -127,7 +148,7 @@ def seen(result: Result) -> str:
         broken = f"broken by {result.unexpected:,} of {rows}, {share}"
         said.append(broken if result.unexpected else f"kept by all {rows}")
     elif result.checked == 0:
-        said.append("no row has a value")
+        said.append("no row is concerned")
     if result.observed is not None:
         said.append(short(result.observed, SEEN))
     return "; ".join(said) or ("as promised" if result.success else "not as promised")
@@ -136,75 +157,47 @@ def seen(result: Result) -> str:
 def _heading(validation: Validation) -> tuple[str, str, str]:
     """Return the verdict's symbol, the verdict, and what was checked."""
     failed, total = validation.failed, len(validation.results)
+    untried = _untried(validation)
+    without = f", {untried:,} had no rows to look at" if untried else ""
     about = (
         f"{count(validation.rows, 'row')} of {short(validation.data, SENTENCE)}, "
         f"checked against the suite {short(validation.suite, CELL)}."
     )
-    if not failed:
-        met = f"All {total:,} expectations were met" if total > 1 else "The expectation was met"
-        return MARKS[""][0], met, about
-    by = Counter(result.severity for result in failed)
-    kinds = ", ".join(f"{by[severity]:,} {severity}" for severity in SEVERITIES if by[severity])
-    status = {"critical": "data-failed", "warning": "warned"}.get(
-        str(validation.severity), "passed"
-    )
-    verdict = f"{len(failed):,} of {count(total, 'expectation')} failed ({kinds}): {status}"
-    return _mark(failed[0])[0], verdict, about
+    if failed:
+        by = Counter(result.severity for result in failed)
+        kinds = ", ".join(f"{by[severity]:,} {severity}" for severity in SEVERITIES if by[severity])
+        verdict = f"{len(failed):,} of {count(total, 'expectation')} failed ({kinds}){without}"
+        verdict += f": {STATUSES[failed[0].severity]}"
+    elif untried:
+        verdict = f"{total - untried:,} of {count(total, 'expectation')} met{without}"
+    else:
+        verdict = f"All {total:,} expectations were met" if total > 1 else "The expectation was met"
+    return SYMBOLS[word(listed(validation)[0])], verdict, about
 
 
-def _mark(result: Result) -> tuple[str, str, str, str]:
-    return MARKS["" if result.success else result.severity]
+def _untried(validation: Validation) -> int:
+    return sum(word(result) == "not tried" for result in validation.results)
 
 
-def _sentence(result: Result) -> str:
-    return short(" ".join(result.sentence.split()), SENTENCE)
+def _table(caption: str, results: Sequence[Result]) -> Markup:
+    frame = pl.DataFrame([told(result) for result in results])
+    known = [column.name for column in frame if (column != "").any()]
+    shown = display.table(frame, caption, columns=known, rows=LISTED, rest=PLACE)
+    return Markup(shown.html)  # noqa: S704
 
 
-def _table(caption: str, results: Sequence[Result], *, examples: bool) -> Markup:
-    heads = ["Verdict", "Promise", "What was seen", *(["For example"] if examples else [])]
-    body = Markup("\n").join(_row(result, examples) for result in results[:LISTED])
-    left = len(results) - LISTED
-    more = paragraph(f"{left:,} more: see {PLACE}.") if left > 0 else ""
-    return Markup(
-        '<table style="width:100%"><caption>{}</caption><thead><tr>{}</tr></thead>'
-        "<tbody>{}</tbody></table>{}"
-    ).format(
-        caption, Markup().join(Markup('<th scope="col">{}</th>').format(h) for h in heads),
-        body, more,
-    )  # fmt: skip
-
-
-def _row(result: Result, examples: bool) -> Markup:
-    symbol, word, ink, ground = _mark(result)
-    mark = Markup(
-        '<b style="color:{};background-color:{};white-space:nowrap">&nbsp;{} {}&nbsp;</b>'
-    ).format(ink, ground, symbol, word)
-    promise = Markup("{}<br><small>{}</small>") if result.owner else Markup("{}")
-    what = seen(result).replace(" %", "\u00a0%").replace("< ", "<\u00a0")
-    cells = [mark, promise.format(_sentence(result), short(result.owner or "", CELL)), what]
-    if examples:
-        few = (_example(row, result) for row in result.sample[:EXAMPLES])
-        cells.append(Markup("<br>").join(few))
-    return Markup("<tr>{}</tr>").format(
-        Markup().join(Markup("<td>{}</td>").format(cell) for cell in cells)
-    )
-
-
-def _example(row: Mapping[str, Any], result: Result) -> Markup:
-    """Write the columns concerned, then the key, small; identifiers digit by digit."""
+def _example(row: Mapping[str, Any], result: Result) -> str:
+    """Write the columns concerned, then the key in brackets; identifiers digit by digit."""
 
     def pairs(concerned: bool) -> str:
         names = [name for name in row if (name in result.columns) is concerned]
-        told = [
+        cells = [
             f"{short(name, CELL)} {_cell(row[name], not concerned or _is_id(name))}"
             for name in names[:NAMED]
         ]
-        return ", ".join(told) + (", …" if len(names) > NAMED else "")
+        return ", ".join(cells) + (", …" if len(names) > NAMED else "")
 
-    key = pairs(False)
-    return Markup("{}{}").format(
-        pairs(True), Markup(" <small>({})</small>").format(key) if key else ""
-    )
+    return " ".join(filter(None, (pairs(True), f"({key})" if (key := pairs(False)) else "")))
 
 
 def _is_id(name: str) -> bool:
@@ -228,13 +221,9 @@ def _json(content: Any) -> Any:
         return {str(key): _json(part) for key, part in content.items()}
     if isinstance(content, list | tuple):
         return [_json(part) for part in content]
-    if isinstance(content, bytes):
-        return content.hex()
-    if isinstance(content, dt.date | dt.datetime | dt.time):
-        return content.isoformat()
-    if isinstance(content, float) and math.isfinite(content):
-        return content
-    kept = content is None or isinstance(content, str | bool)
-    if kept or (isinstance(content, int) and abs(content) <= JSON_INTEGER):
-        return content
-    return f"{content:f}" if isinstance(content, Decimal) else str(content)
+    if isinstance(content, Decimal):
+        return f"{content:f}"
+    if isinstance(content, int | float) and not abs(content) <= JSON_INTEGER:
+        whole = isinstance(content, int) or not math.isfinite(content)
+        return str(content) if whole else content
+    return to_jsonable_python(content, bytes_mode="hex", serialize_unknown=True)

@@ -18,13 +18,8 @@ from workbench.cli.profiles import MARKS
 from workbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from workbench.suites import Suite
-    from workbench.validation import Result, Validation
-
-EXAMPLES = 2  # offending rows told of each failure
-CELL = 40  # characters told of a value
+    from workbench.validation import Validation
 
 
 @main.command("validate")
@@ -82,10 +77,10 @@ def validate_command(
     least = SEVERITIES.index(fail_on)
     grave = [r for r in validation.failed if SEVERITIES.index(r.severity) <= least]
     if grave:
-        from workbench.reporting.text import inert
+        from workbench.verdicts import told
 
         count = f"{len(grave):,} of {len(validation.results):,} expectations"
-        said = " ".join(inert(grave[0].sentence).split())
+        said = told(grave[0])["Promise"]
         click.echo(f"error: {count} failed that are {fail_on} or worse, first: {said}", err=True)
         context.exit(3)
 
@@ -169,36 +164,22 @@ def _verdict(what: str, suite: Suite) -> Validation:
 
 
 def _show(validation: Validation) -> None:
+    """Print what the report's table says; of a failure also who answers for it and a few rows."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from workbench.reporting.text import inert
+    from workbench.verdicts import listed, told
 
     grid = Table(box=None, pad_edge=False, show_header=False)
-    met = [result for result in validation.results if result.success]
-    for result in [*validation.failed, *met]:
-        mark, colour = ("✓", "green") if result.success else MARKS[result.severity]
-        grid.add_row(Text(mark, colour), _told(result))
-    heading = inert(repr(validation).splitlines()[0])
-    Console().print(Text(heading, "bold"), grid, sep="\n")
-
-
-def _told(result: Result) -> Text:
-    """Write a promise, what was seen, and of a failure who answers for it and a few rows."""
-    from rich.text import Text
-
-    from workbench.profiling.wording import short
-    from workbench.reporting.text import inert
-    from workbench.verdicts import seen
-
-    words = Text(inert(" ".join(result.sentence.split())))
-    words.append(f" – {inert(seen(result))}", "dim" if result.success else "")
-    if not result.success:
-        for row in result.sample[:EXAMPLES]:
-            told = {name: "nothing" if value is None else value for name, value in row.items()}
-            cells = (f"{name} {short(str(value), CELL)}" for name, value in told.items())
-            words.append(f"\n  {inert(', '.join(cells))}", "dim")
-        if result.owner:
-            words.append(f"\n  ask {inert(short(result.owner, CELL))}", "dim")
-    return words
+    for result in listed(validation):
+        one = told(result)
+        known, mark = result.success, MARKS[result.severity][1]
+        colour = mark if not known else "green" if one["Verdict"].endswith("met") else "cyan"
+        words = Text(one["Promise"])
+        words.append(f" – {one['What was seen']}", "dim" if known else "")
+        owner = f"ask {one['Owner']}" if one["Owner"] and not known else ""
+        for line in filter(None, (one["For example"], owner)):
+            words.append(f"\n  {line}", "dim")
+        grid.add_row(Text(one["Verdict"], colour), words)
+    Console().print(Text(repr(validation).splitlines()[0], "bold"), grid, sep="\n")
