@@ -76,7 +76,7 @@ def test_a_table_and_a_file_get_the_same_verdict(
     lines = lines_of(done.stdout)
     places = [
         next(n for n, line in enumerate(lines) if sign in line)
-        for sign in ("✗  Every price", "!  CUSIP: values are not null", "✓  Table row count")
+        for sign in ("✕ critical  Every", "! warning   CUSIP: values", "✓ met       Table row")
     ]
     assert places == sorted(places)
     assert f"{bad:,} of {colors.height:,} rows" in " ".join(done.stdout.split())
@@ -103,7 +103,7 @@ def test_warnings_are_shown_and_fail_only_where_asked_to(feed: Path, project: Pa
     suite(project, "mild", ROWS, CUSIP, {**PX, "severity": "info"})
     done = command("validate", "feed.csv", "mild")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "!  CUSIP: values are not null" in done.stdout
+    assert "! warning  CUSIP: values are not null" in done.stdout
     done = command("validate", "feed.csv", "mild", "--fail-on", "warning", "-q")
     assert (done.returncode, done.stdout) == (3, "")
     assert "1 of 3 expectations failed" in done.stderr
@@ -117,8 +117,16 @@ def test_warnings_are_shown_and_fail_only_where_asked_to(feed: Path, project: Pa
 
 def test_offending_rows_with_lists_are_written_too(project: Path) -> None:
     (project / "lists.jsonl").write_text('{"PX": 5, "l": [1, 2]}\n{"PX": 50, "l": [3]}\n')
-    suite(project, "prices", PX)
-    done = command("validate", "lists.jsonl", "prices", "--offending", "bad.csv", "-q")
+    nowhere = {**PX, "meta": {"sentence": "BVAL has prices"}}
+    nowhere["kwargs"] = {
+        **PX["kwargs"],
+        "row_condition": 'col("PX") > 99',
+        "condition_parser": "great_expectations",
+    }
+    suite(project, "prices", PX, nowhere)
+    done = command("validate", "lists.jsonl", "prices", "--offending", "bad.csv")
+    assert "– not tried  BVAL has prices – no row is concerned" in done.stdout
+    assert "(1 critical), 1 had no rows to look at: data-failed." in " ".join(done.stdout.split())
     assert done.returncode == 3
     [row] = pl.read_csv("bad.csv", infer_schema=False).rows(named=True)
     assert (row["PX"], row["l"]) == ("5", "[1, 2]")

@@ -20,6 +20,7 @@ from workbench.running.parameters import read_parameters
 
 NOTEBOOK = ROOT / "notebooks" / "validate_table.ipynb"
 EVIL = "<script>alert(1)</script>"
+TITLE = "\x1b]0;all is well\x07"  # what a terminal obeys; nobody sees it
 
 
 def between(low: float, high: float, severity: str, sentence: str) -> dict[str, Any]:
@@ -59,11 +60,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("a project")
     file = folder / "prices.json"
     wide = between(0, 1_000, "critical", "Prices are prices")
-    suite(file, between(20, 110, "critical", f"Not far {EVIL}"),
+    suite(file, between(20, 110, "critical", f"Not far {EVIL}{TITLE}"),
           between(10, 110, "warning", "Not very far"), wide)  # fmt: skip
     done, _, _ = run(folder, f"suite={file}")
     assert done.returncode == 3, done.stderr
-    changed = {**between(30, 110, "critical", f"Not far {EVIL}")}
+    assert f"Not far {EVIL}" in done.stderr
+    assert "\x1b" not in done.stderr
+    changed = {**between(30, 110, "critical", f"Not far {EVIL}{TITLE}")}
     suite(file, changed, wide, between(0, 1_000, "warning", "Not very far"))
     done, _, _ = run(folder, f"suite={file}")
     assert done.returncode == 3, done.stderr
@@ -98,7 +101,7 @@ def test_the_verdict_comes_first_with_what_was_seen(runs: Path, feed: pl.DataFra
     assert f"px {worst['px'].normalize():f} (color_id {worst['color_id']})" in critical[3]
     assert warning[0] == "! warning"
     assert table(page, "were kept")[0][1:] == [
-        "Prices are prices Market data", f"kept by all {feed.height:,} rows"
+        "Prices are prices", f"kept by all {feed.height:,} rows", "Market data"
     ]  # fmt: skip
     assert "There is no earlier run" in page.get_text()
     assert not page.find("script")
@@ -151,11 +154,14 @@ def test_what_cannot_be_read_of_earlier_runs_is_told(runs: Path) -> None:
 
 
 def test_a_notebook_that_stops_at_bad_data_fails_the_data_and_not_the_run(tmp_path: Path) -> None:
-    file = suite(tmp_path / "prices.json", between(99, 100, "critical", "Prices are near par"))
+    file = suite(
+        tmp_path / "prices.json", between(99, 100, "critical", f"{TITLE}Prices are near par")
+    )
     done, newest, told = run(tmp_path, f"suite={file}", "on_failure=raise")
     assert done.returncode == 3
     assert (told["status"], told["error"]["name"]) == ("data-failed", "ValidationFailed")
     assert "Prices are near par" in done.stderr
+    assert "\x1b" not in done.stderr
     page = report(newest)
     [failed] = page.select("main .failed")
     assert "stop here where the data fail" in failed.get_text()

@@ -63,14 +63,45 @@ def test_the_most_serious_failure_comes_first_and_what_was_met_last() -> None:
         "✕ 4 of 5 expectations failed (2 critical, 1 warning, 1 info): data-failed. "
         "20,000 rows of marketpulse.colors of source demo, checked against the suite colors."
     )
-    assert [row[:3] for row in rows_of(soup)] == [
+    assert rows_of(soup) == [
         ["✕ critical", "Promise 4", "broken by 3 of 20,000 rows, < 0.1 %"],
         ["✕ critical", "Promise 5", "there is no column 'PX'."],
         ["! warning", "Promise 3", "93.1"],
         ["i info", "Promise 2", "broken by 75 of 20,000 rows, 0.4 %"],
     ]
-    assert rows_of(soup, 1) == [["✓ met", "Promise 1 Market data", "kept by all 20,000 rows"]]
+    assert rows_of(soup, 1) == [["✓ met", "Promise 1", "kept by all 20,000 rows", "Market data"]]
     assert soup.details.summary.get_text() == "1 expectation met"
+
+
+def untried(number: int, **given: Any) -> Result:
+    """What Great Expectations calls a success because no row is concerned."""
+    return result(number, **{"success": True, "unexpected": 0, "checked": 0, **given})
+
+
+def test_a_promise_that_no_row_is_concerned_of_does_not_look_kept() -> None:
+    kept = [result(n, success=True, unexpected=0) for n in range(2, 5)]
+    found = validation(untried(1), *kept, untried(5, severity="warning"))
+    soup = page(found._repr_html_())
+    assert soup.p.get_text().startswith("– 3 of 5 expectations met, 2 had no rows to look at. 20")
+    assert [row[:3] for row in rows_of(soup)] == [
+        ["– not tried", f"Promise {number}", "no row is concerned"] for number in (1, 5)
+    ]
+    assert [row[0] for row in rows_of(soup, 1)] == ["✓ met"] * 3
+    assert repr(found).splitlines()[1:] == [
+        f"  – not tried: Promise {number} – no row is concerned" for number in (1, 5)
+    ]
+    told = found.to_dict()
+    assert [told[key] for key in ("success", "failed", "not_tried")] == [True, 0, 2]
+
+
+def test_beside_failures_the_heading_counts_what_was_not_tried() -> None:
+    found = validation(result(1), untried(2), result(3, success=True, unexpected=0))
+    soup = page(found._repr_html_())
+    assert soup.p.get_text().startswith(
+        "✕ 1 of 3 expectations failed (1 critical), 1 had no rows to look at: data-failed."
+    )
+    assert soup.details.summary.get_text() == "1 expectation met"
+    assert [rows_of(soup, at)[0][0] for at in range(3)] == ["✕ critical", "– not tried", "✓ met"]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +162,7 @@ def test_three_hundred_long_promises_stay_readable() -> None:
     found = validation(*many)
     html = sanitise(found._repr_html_() + verdicts.rows(found).html, Outline(anchors=set()))
     assert len(html) < 150_000
-    assert "170 more: see data/validation.json" in html
+    assert "The first 100 of 270 rows; all of them are in data/validation.json." in html
     assert "260 more failed expectations: see data/offending_rows.csv" in html
     assert len(repr(found)) < 6_000
     assert repr(found).endswith("and 260 more")
@@ -161,7 +192,7 @@ def test_json_holds_every_value_without_loss() -> None:
     assert told["results"][0]["sample"] == [{
         "id": "17734072432755618", "n": 7, "px": "99.50", "day": "2026-01-09",
         "at": "2026-01-09T06:15:00", "share": 0.5, "nan": "nan", "raw": "ff", "yes": True,
-        "none": None, "text": "ü", "many": ["1.5"], "took": "0:01:00", "time": "08:00:00",
+        "none": None, "text": "ü", "many": ["1.5"], "took": "PT1M", "time": "08:00:00",
     }]  # fmt: skip
     assert told["results"][0]["percent"] == 0.375
     assert [told[key] for key in ("success", "severity", "expectations", "failed", "rows")] == [
@@ -210,6 +241,16 @@ def test_a_trend_tells_what_is_new_worse_better_and_mended(building: Path) -> No
         ["Promise 4", "mended", "–", "0.4 %", "met"],
     ]
     assert "3 runs, 2, 5, 6" in trends.chart(history).to_dict()["description"]
+
+
+def test_a_failure_that_no_row_is_concerned_of_any_more_is_not_mended(building: Path) -> None:
+    earlier(building, 1, untried(1))
+    earlier(building, 2, result(1), result(2))
+    history = trends.history(validation(untried(1), result(2, success=True)))
+    assert rows_of(page(trends.table(history).html)) == [
+        ["Promise 1", "not tried", "not tried", "0.4 %", "not tried"],
+        ["Promise 2", "mended", "–", "0.4 %", "met"],
+    ]
 
 
 def test_only_runs_with_the_same_suite_and_data_are_compared(building: Path) -> None:

@@ -223,7 +223,7 @@ def _json(content: Any) -> Any:
         return [_json(part) for part in content]
     if isinstance(content, Decimal):
         return f"{content:f}"
-    if isinstance(content, int | float) and not abs(content) <= JSON_INTEGER:
-        whole = isinstance(content, int) or not math.isfinite(content)
-        return str(content) if whole else content
+    odd = isinstance(content, float) and not math.isfinite(content)
+    if odd or (isinstance(content, int) and abs(content) > JSON_INTEGER):
+        return str(content)
     return to_jsonable_python(content, bytes_mode="hex", serialize_unknown=True)

@@ -87,6 +87,7 @@ def run_command(
         notebook, values=values, texts=dict(parameter), output=output, timeout=timeout,
         cell_timeout=cell_timeout, compare_to=compare_to,
     )  # fmt: skip
+    from workbench.reporting.text import inert
     from workbench.running import kernels
 
     # While the kernel's imports go on in another process, ours do here.
@@ -99,7 +100,7 @@ def run_command(
     if ended.outcome is None or ended.folder is None:
         if log_format == "json":
             context.exit(1)
-        raise WorkbenchError(ended.failure)
+        raise WorkbenchError(inert(ended.failure))
     result = ended.outcome
     if as_json:
         click.echo(result.to_json(), nl=False)
@@ -109,17 +110,17 @@ def run_command(
         click.echo("cancelled", err=True)
     elif result.error:
         how = "failed" if result.status == "error" else result.status
-        click.echo(f"error: {spec.name} {how}: {result.error['message']}", err=True)
+        _tell(f"error: {spec.name} {how}: {result.error['message']}", err=True)
     elif result.exit_code:
         for check in result.validations:
             if not check.get("passed"):
                 said = f": {check['message']}" if check.get("message") else ""
-                click.echo(f"error: {spec.name} {result.status}: {check['name']}{said}", err=True)
+                _tell(f"error: {spec.name} {result.status}: {check['name']}{said}", err=True)
     elif not as_json:
-        click.echo(f"{spec.name} {result.status} in {result.duration:.1f} s")
+        _tell(f"{spec.name} {result.status} in {result.duration:.1f} s")
     if result.exit_code or not as_json:
         report = _shown(ended.folder / "report.html")
-        click.echo(f"report: {report}", err=bool(result.exit_code))
+        _tell(f"report: {report}", err=bool(result.exit_code))
     context.exit(result.exit_code)
 
 
@@ -190,8 +191,15 @@ def batch_command(
     width = max(len(end.spec.name) for end in ended)
     good = sum(end.exit_code == 0 for end in ended)
     for text in (*map(line, ended), f"{good} of {len(ended)} runs are good"):
-        click.echo(text, err=as_json)
+        _tell(text, err=as_json)
     context.exit(worst(end.exit_code for end in ended))
+
+
+def _tell(text: str, err: bool = False) -> None:
+    """Print what names, sentences and messages hold without what a terminal would obey."""
+    from workbench.reporting.text import inert
+
+    click.echo(inert(text).replace("\r", " "), err=err)
 
 
 def _shown(path: Path) -> str:

@@ -169,16 +169,15 @@ def _show(validation: Validation) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from workbench.verdicts import listed, told
+    from workbench.verdicts import listed, told, word
 
     grid = Table(box=None, pad_edge=False, show_header=False)
     for result in listed(validation):
-        one = told(result)
-        known, mark = result.success, MARKS[result.severity][1]
-        colour = mark if not known else "green" if one["Verdict"].endswith("met") else "cyan"
+        one, kind, failed = told(result), word(result), not result.success
+        colour = MARKS[kind][1] if failed else {"met": "green"}.get(kind, "cyan")
         words = Text(one["Promise"])
-        words.append(f" – {one['What was seen']}", "dim" if known else "")
-        owner = f"ask {one['Owner']}" if one["Owner"] and not known else ""
+        words.append(f" – {one['What was seen']}", "" if failed else "dim")
+        owner = f"ask {one['Owner']}" if failed and one["Owner"] else ""
         for line in filter(None, (one["For example"], owner)):
             words.append(f"\n  {line}", "dim")
         grid.add_row(Text(one["Verdict"], colour), words)
