@@ -122,7 +122,7 @@ def test_where_all_is_well_it_says_so_and_shows_everything() -> None:
 
 def test_values_are_written_as_they_are_known() -> None:
     row = {
-        "MESSAGE_ID": 17734072432755618, "DATE": dt.date(2026, 1, 9), "N": 45_000, "BIAS": " ",
+        "MESSAGE_ID": 17734072432755618, "DATE": dt.date(2026, 1, 9), "N": 45_000, "BIAS": "  ",
         "PX": Decimal("114.0000"), "AT": dt.datetime(2026, 1, 9, 6, 15), "SIZE": 1_234_567.5,
         "TICKER_ID": 1_234_567, "GONE": None, "MORE": 1,
     }  # fmt: skip
@@ -131,8 +131,8 @@ def test_values_are_written_as_they_are_known() -> None:
     soup = page(validation(first, second)._repr_html_())
     assert [cells[3] for cells in rows_of(soup)] == [
         "PX 114, AT 2026-01-09 06:15:00, SIZE 1,234,567.5 "
-        "(MESSAGE_ID 17734072432755618, DATE 2026-01-09, N 45000, BIAS “ ”, …)",
-        "N 45,000, BIAS “ ”, TICKER_ID 1234567, GONE missing, … "
+        "(MESSAGE_ID 17734072432755618, DATE 2026-01-09, N 45000, BIAS “  ”, …)",
+        "N 45,000, BIAS “  ”, TICKER_ID 1234567, GONE missing, … "
         "(MESSAGE_ID 17734072432755618, DATE 2026-01-09, PX 114.0000, AT 2026-01-09 06:15:00, …)",
     ]
 

@@ -61,7 +61,7 @@ def told(result: Result) -> dict[str, str]:
         "Owner": short(result.owner or "", CELL),
     }
     # A value that holds a line break, or a terminal's codes, shall not pass for a line of ours.
-    return {name: inert(" ".join(text.split())) for name, text in said.items()}
+    return {name: inert(" ".join(text.splitlines())) for name, text in said.items()}
 
 
 def as_table(validation: Validation) -> Shown:
