@@ -86,10 +86,10 @@ class Seen:
         kept = 1 - _bound(least, lambda q: _divergence(q, worst), worst)
         return math.floor(kept * 1000) / 1000 if kept >= LEAST else None
 
-    def filled(self, column: Column) -> float:
-        """Return the least share of rows with a value that a fresh sample may have."""
-        share = number(column.nulls) / max(self.table.count, 1)
-        return self.mostly(min(share, 1), column.nulls) or 0
+    def keeps(self, column: Column, figure: Figure | None, share: float = 0) -> float | None:
+        """Return `mostly` of a column's values: a fresh sample may have fewer than rows."""
+        nulls = min(number(column.nulls) / max(self.table.count, 1), 1)
+        return self.mostly(share, figure, self.mostly(nulls, column.nulls) or 0)
 
 
 def _divergence(q: float, p: float) -> float:
@@ -103,10 +103,8 @@ def _bound(rows: float, divergence: Callable[[float], float], low: float) -> flo
     high = 1.0
     for _ in range(50):
         middle = (low + high) / 2
-        if rows * divergence(middle) <= -math.log(RISK):
-            low = middle
-        else:
-            high = middle
+        is_possible = rows * divergence(middle) <= -math.log(RISK)
+        low, high = (middle, high) if is_possible else (low, middle)
     return high
 
 
@@ -134,11 +132,10 @@ def is_plain(column: Column) -> bool:
 def promises(seen: Seen) -> Iterator[Entry]:
     """Yield what can be promised of a table, column by column; of no rows only its columns."""
     table = seen.table
-    names = [column.name for column in table.columns]
-    if names:
-        kwargs: dict[str, Any] = {"column_set": names, "exact_match": False}
-        told = f"{len(names):,} columns in the table{'' if table.count else ', which has no rows'}"
+    if names := [column.name for column in table.columns]:
         said = f"These columns are there: {listed(names)}"
+        told = f"{len(names):,} columns in the table{'' if table.count else ', which has no rows'}"
+        kwargs = {"column_set": names, "exact_match": False}
         yield _entry("table_columns_to_match_set", kwargs, said, told)
     if not table.count:
         return
@@ -148,9 +145,10 @@ def promises(seen: Seen) -> Iterator[Entry]:
         yield _entry("table_row_count_to_be_between", {"min_value": 1}, "There are rows", told)
     yield from _keys(seen)
     for column in table.columns:
-        yield from _not_null(seen, column)
+        found = [_not_null(seen, column)]
         if not column.nulls or column.nulls.number < table.count:
-            yield from _of_values(seen, column)
+            found += _of_values(seen, column)
+        yield from filter(None, found)
 
 
 def _entry(kind: str, kwargs: Entry, said: str, told: str, severity: Severity = "warning") -> Entry:
@@ -158,21 +156,15 @@ def _entry(kind: str, kwargs: Entry, said: str, told: str, severity: Severity = 
     return {"type": f"expect_{kind}", "kwargs": kwargs, "meta": meta, "severity": severity}
 
 
-def _made(
-    kind: str,
-    column: Column,
-    said: str,
-    told: str,
-    mostly: float | None,
-    severity: Severity = "warning",
-    **limits: Any,
-) -> Iterator[Entry]:
-    """Yield a promise of a column's values unless too few keep it."""
+def _of(
+    column: Column, kind: str, mostly: float | None, said: str, told: str, **kwargs: Any
+) -> Entry | None:
+    """Make a promise of a column's values unless too few keep it."""
     if mostly is None:
-        return
-    kwargs = {"column": column.name, **limits} | ({"mostly": mostly} if mostly < 1 else {})
+        return None
+    kwargs = {"column": column.name, **kwargs} | ({"mostly": mostly} if mostly < 1 else {})
     extent = f" in at least {100 * mostly:.4g} % of rows" if mostly < 1 else ""
-    yield _entry(f"column_{kind}", kwargs, f"{column.name} {said}{extent}", told, severity)
+    return _entry(f"column_{kind}", kwargs, f"{column.name} {said}{extent}", told)
 
 
 def _origin(figure: Figure) -> str:
@@ -192,61 +184,53 @@ def _keys(seen: Seen) -> Iterator[Entry]:
     found = [key for key in table.candidate_keys if _is_meant(key, table)]
     columns = {column.name: column for column in table.columns}
     for key in dict.fromkeys((*constraints, *indexed, *found)):
-        first, is_declared = columns[key[0]], key in constraints or key in indexed
-        told = "declared" if is_declared else "no two rows are alike in it (exact)"
-        kind, kwargs = "column_values_to_be_unique", {"column": key[0]}
+        kind, kwargs = "column_values", dict[str, Any](column=key[0])
         if len(key) > 1:
-            kind, kwargs = "compound_columns_to_be_unique", {"column_list": list(key)}
+            kind, kwargs = "compound_columns", {"column_list": list(key)}
             if any(columns[name].nullable for name in key):
                 kwargs["ignore_row_if"] = "any_value_is_missing"
-        elif first.distinct and first.distinct.how == "exact":
-            values = table.count - number(first.nulls)
-            if first.distinct.number < values:
+        elif (distinct := columns[key[0]].distinct) and distinct.how == "exact":
+            if distinct.number < table.count - number(columns[key[0]].nulls):
                 continue
-            told += f"; {_counted(first.distinct, values, 'values are distinct')}"
         elif key not in constraints:
             continue
         said = f"No two rows have the same {listed(key)}"
-        yield _entry(kind, kwargs, said, told, "critical" if is_declared else "warning")
+        is_declared = key in constraints or key in indexed
+        told = "declared" if is_declared else "no two rows are alike in it (exact)"
+        severity: Severity = "critical" if is_declared else "warning"
+        yield _entry(f"{kind}_to_be_unique", kwargs, said, told, severity)
 
 
 def _is_meant(key: tuple[str, ...], table: Table) -> bool:
     """Tell keys from amounts and days that differ by chance; pairs only where nothing else is."""
     kinds = {column.kind for column in table.columns if column.name in key}
-    if not any(IDENTIFIER.search(words(name)) for name in key):
-        return False
-    return kinds <= {"text", "integer"} if len(key) == 1 else not table.primary_key
+    fits = kinds <= {"text", "integer"} if len(key) == 1 else not table.primary_key
+    return fits and any(IDENTIFIER.search(words(name)) for name in key)
 
 
-def _not_null(seen: Seen, column: Column) -> Iterator[Entry]:
+def _not_null(seen: Seen, column: Column) -> Entry | None:
     nulls, rows = column.nulls, seen.table.count
-    told = ["declared NOT NULL"] * (not column.nullable)
-    if nulls and seen.rows(nulls):
-        told.append(_counted(nulls, rows, "rows are null"))
+    told = _counted(nulls, rows, "rows are null") if nulls else "declared NOT NULL"
     # To pandas NaN is null.
     share = min((number(nulls) + number(column.nan)) / rows, 1)
     mostly = seen.mostly(share, nulls) if column.nullable else 1
-    is_key = not column.nullable and any(column.name in key for key in declared_keys(seen.table))
     said = "is never null" if mostly == 1 else "has a value"
-    severity: Severity = "critical" if is_key else "warning"
-    yield from _made("values_to_not_be_null", column, said, "; ".join(told), mostly, severity)
+    entry = _of(column, "values_to_not_be_null", mostly, said, told)
+    is_key = not column.nullable and any(column.name in key for key in declared_keys(seen.table))
+    return {**entry, "severity": "critical"} if entry and is_key else entry
 
 
-def _of_values(seen: Seen, column: Column) -> Iterator[Entry]:
-    if not is_sensitive(column):
-        if found := [*_set(seen, column)]:
-            yield from found
-            return
-        yield from _numbers(seen, column)
-        yield from _days(seen, column)
-        if found := [made for trial in seen.trials.get(column.name, ())
-                     for made in _form(seen, column, trial)]:  # fmt: skip
-            yield from found
-            return
-    yield from _lengths(seen, column)
+def _of_values(seen: Seen, column: Column) -> list[Entry | None]:
+    if is_sensitive(column):
+        return [_lengths(seen, column)]
+    if found := _set(seen, column):
+        return [found]
+    forms = [_form(seen, column, trial) for trial in seen.trials.get(column.name, ())]
+    texts = forms if any(forms) else [_lengths(seen, column)]
+    return [_numbers(seen, column), _days(seen, column), *texts]
 
 
-def _set(seen: Seen, column: Column) -> Iterator[Entry]:
+def _set(seen: Seen, column: Column) -> Entry | None:
     """Promise few values where none was seen once only.
 
     The share of rows with values not seen yet is about that of the values seen once (Good, "The
@@ -257,21 +241,21 @@ def _set(seen: Seen, column: Column) -> Iterator[Entry]:
     is_named = IDENTIFIER.search(name) and not name.endswith("code")
     is_dated = TIMED.search(name) or number(column.date_text) > 0
     if column.name in pointing or is_named or is_dated or not distinct or not seen.rows(distinct):
-        return
+        return None
     if not top or len(top) != distinct.number or not all(map(_is_repeated, top)):
-        return
-    values: list[Any] = sorted(share.value for share in top)
+        return None
     if column.kind == "integer":
-        values = sorted(map(int, values))
-    elif not is_plain(column) or number(column.max_length) >= CUT:
-        return
+        values: list[Any] = sorted(int(share.value) for share in top)
+    elif is_plain(column) and number(column.max_length) < CUT:
+        values = sorted(share.value for share in top)
+    else:
+        return None
     figure = distinct if distinct.how == "exact" else top[0].rows
     rarest = min((share.rows for share in top), key=lambda rows: rows.number)
-    told = f"{len(top)} distinct {_origin(figure)}, the rarest in "
-    told += _counted(rarest, seen.table.count, "rows")
+    told = f"the rarest of {len(top)} in {_counted(rarest, seen.table.count, 'rows')}"
     said = f"is one of {', '.join(map(str, values))}"
-    mostly = seen.mostly(0, figure, seen.filled(column))
-    yield from _made("values_to_be_in_set", column, said, told, mostly, value_set=values)
+    mostly = seen.keeps(column, figure)
+    return _of(column, "values_to_be_in_set", mostly, said, told, value_set=values)
 
 
 def _is_repeated(share: Share) -> bool:
@@ -279,24 +263,23 @@ def _is_repeated(share: Share) -> bool:
     return share.rows.number * (float(sampled[1]) / 100 if sampled else 1) > 1.5
 
 
-def _numbers(seen: Seen, column: Column) -> Iterator[Entry]:
+def _numbers(seen: Seen, column: Column) -> Entry | None:
     """Promise limits that leave a tenth of the span on either side, but not beyond 0."""
     least, most = column.min, column.max
     if column.kind not in NUMBERS or not least or not most:
-        return
+        return None
     limits = _limits(column.kind, Decimal(str(least.value)), Decimal(str(most.value)))
     if identifies(seen.table, column) or TIMED.search(words(column.name)) or not limits:
-        return
-    low, high = limits
-    values = max(seen.table.count - number(column.nulls), 1)
-    share = min((number(column.nan) + number(column.infinite)) / values, 1)
-    mostly = seen.mostly(share, least, seen.filled(column))
-    said, told = f"is between {low:,} and {high:,}", f"{least.value} to {most.value}"
-    yield from _made("values_to_be_between", column, said, f"{told} {_origin(least)}", mostly,
-                     min_value=low, max_value=high)  # fmt: skip
+        return None
+    if number(column.nan) or number(column.infinite):
+        return None  # which are values to some engines, and missing to others
+    said = f"is between {limits['min_value']:,} and {limits['max_value']:,}"
+    told = f"{least.value} to {most.value} {_origin(least)}"
+    mostly = seen.keeps(column, least)
+    return _of(column, "values_to_be_between", mostly, said, told, **limits)
 
 
-def _limits(kind: str, least: Decimal, most: Decimal) -> tuple[float, float] | None:
+def _limits(kind: str, least: Decimal, most: Decimal) -> dict[str, float] | None:
     """Widen a range and round it outwards; None where a double cannot hold it."""
     margin = (most - least or abs(most) or Decimal(1)) * GROWTH
     step = Decimal(1).scaleb(max(margin.adjusted(), 0) if kind == "integer" else margin.adjusted())
@@ -304,62 +287,52 @@ def _limits(kind: str, least: Decimal, most: Decimal) -> tuple[float, float] | N
     high = ((most + margin) / step).to_integral_value(ROUND_CEILING) * step
     low = max(low, Decimal(0)) if least >= 0 else low
     high = min(high, Decimal(0)) if most <= 0 else high
-    if max(-low, high) > LARGEST:
-        return None
-    fits = Decimal(float(low)) <= least <= most <= Decimal(float(high))
-    return (_number(low), _number(high)) if fits else None
+    limits = [int(x) if x == int(x) and abs(x) < 2**53 else float(x) for x in (low, high)]
+    fits = Decimal(limits[0]) <= least <= most <= Decimal(limits[1])
+    is_held = fits and max(-low, high) <= LARGEST
+    return {"min_value": limits[0], "max_value": limits[1]} if is_held else None
 
 
-def _number(value: Decimal) -> float:
-    return int(value) if value == value.to_integral_value() and abs(value) < 2**53 else float(value)
-
-
-def _days(seen: Seen, column: Column) -> Iterator[Entry]:
+def _days(seen: Seen, column: Column) -> Entry | None:
     """Promise the year that the earliest is in; nothing of the latest, because time passes."""
     least = column.min
     if column.kind not in ("date", "datetime") or not least:
-        return
+        return None
     try:
         # A day earlier: a zone may lie between two readers.
         first = (date.fromisoformat(str(least.value)[:10]) - timedelta(1)).replace(month=1, day=1)
     except (ValueError, OverflowError):
-        return  # before Christ, or infinity
+        return None  # before Christ, or infinity
     limit = first.isoformat() + ("T00:00:00" if column.kind == "datetime" else "")
     said, told = f"is not before {first}", f"the earliest is {least.value} {_origin(least)}"
-    mostly = seen.mostly(0, least, seen.filled(column))
-    yield from _made("values_to_be_between", column, said, told, mostly, min_value=limit)
+    mostly = seen.keeps(column, least)
+    return _of(column, "values_to_be_between", mostly, said, told, min_value=limit)
 
 
-def _form(seen: Seen, column: Column, trial: Trial) -> Iterator[Entry]:
-    share = trial.misfits.number / trial.values
-    mostly = seen.mostly(share, trial.misfits, seen.filled(column))
-    kind, said, limits = "values_to_be_valid_cusips", "is a CUSIP with its check digit", {}
-    lacking = "values lack their check digit"
-    if trial.regex:
-        kind, said, limits = (
-            "values_to_match_regex",
-            f"has the form {trial.regex}",
-            {"regex": trial.regex},
-        )
-        lacking = "values have another form"
-    told = _counted(trial.misfits, trial.values, lacking)
-    yield from _made(kind, column, said, told, mostly, **limits)
+def _form(seen: Seen, column: Column, trial: Trial) -> Entry | None:
+    mostly = seen.keeps(column, trial.misfits, trial.misfits.number / trial.values)
+    if trial.regex is None:
+        said, lack = "is a CUSIP with its check digit", "values lack their check digit"
+        told = _counted(trial.misfits, trial.values, lack)
+        return _of(column, "values_to_be_valid_cusips", mostly, said, told)
+    told = _counted(trial.misfits, trial.values, "values have another form")
+    said = f"has the form {trial.regex}"
+    return _of(column, "values_to_match_regex", mostly, said, told, regex=trial.regex)
 
 
-def _lengths(seen: Seen, column: Column) -> Iterator[Entry]:
+def _lengths(seen: Seen, column: Column) -> Entry | None:
     """Promise what the type allows, else half as much again as the longest."""
     least, most = column.min_length, column.max_length
     if not is_plain(column) or not least or not most:
-        return
+        return None
     low = min(int(least.number), 1)
     high = _declared_length(column) or max(math.ceil(most.number * 1.5), 1)
     if least.number == most.number and seen.table.count >= FEW:
         low = high = int(most.number)
-    told = f"{least.value} to {most.value} characters {_origin(least)}"
     said = f"has {f'{low:,} to ' if low < high else ''}{high:,} characters"
-    mostly = seen.mostly(0, least, seen.filled(column))
-    yield from _made("value_lengths_to_be_between", column, said, told, mostly,
-                     min_value=low, max_value=high)  # fmt: skip
+    told = f"{least.value} to {most.value} characters {_origin(least)}"
+    mostly, limits = seen.keeps(column, least), {"min_value": low, "max_value": high}
+    return _of(column, "value_lengths_to_be_between", mostly, said, told, **limits)
 
 
 def _declared_length(column: Column) -> int | None:

@@ -23,10 +23,7 @@ from workbench.promises import FEW, Trial, is_plain, is_sensitive
 
 SHAPED = 0.95  # of the values; the others are slips
 SLIPS = 0.01  # of the values may lack a form for its being tight
-NUMERIC = "^[+-]?[0-9]*([.,][0-9]+)*$"
-LETTERS = ("A-Z", "a-z", "A-Za-z")  # the tightest first
-CLASSES = {"9": "[0-9]", "A": "[A-Z]", "9A": "[0-9A-Z]"}
-TOKEN = re.compile(r"([A9])(?:\{(\d+)\})?|(.)", re.DOTALL)
+CLASSES = ("0-9", "0-9A-Z", "0-9a-z", "0-9A-Za-z")  # the tightest first
 CUSIP = re.compile(r"(^|_)cusips?$")
 AT_ONCE = 100  # expressions in a statement
 
@@ -74,18 +71,13 @@ def regexes(table: Table, column: Column) -> list[str]:
     values = table.count - number(column.nulls)
     if values < FEW or not is_plain(column) or is_sensitive(column):
         return []
-    said = [(mask.value, mask.rows.number) for mask in column.masks if len(mask.value) < CUT]
-    tight = [(pattern(m), rows) for m, rows in said if m.isascii() and m.isprintable()]
-    # Some codes are digits alone where others have letters.
-    loose = [(re.sub(r"\[(0-9|A-Z)\]", "[0-9A-Z]", form), rows) for form, rows in tight]
-    for forms in (tight, loose):
-        counts = Counter[str]()
-        for form, rows in forms:
-            counts[form] += round(rows)
-        for form, count in counts.most_common(1):
-            if count >= SHAPED * values:
-                return list(dict.fromkeys(form.replace("A-Z", letters) for letters in LETTERS))
-    return [NUMERIC] if number(column.numeric_text) >= SHAPED * values else []
+    counts = Counter[str]()
+    for mask in column.masks:
+        if len(mask.value) < CUT and mask.value.isascii() and mask.value.isprintable():
+            counts[pattern(mask.value)] += round(mask.rows.number)
+    most = counts.most_common(1)
+    common = [form for form, count in most if count >= SHAPED * values]
+    return [form.replace("0-9", letters) for form in common for letters in CLASSES]
 
 
 def pattern(mask: str) -> str:
@@ -93,18 +85,7 @@ def pattern(mask: str) -> str:
 
     Letters and digits side by side are one run of either: codes differ in where they have which.
     """
-    runs: list[tuple[str, int]] = []  # what it is made of, and how many
-    for kind, times, literal in TOKEN.findall(mask):
-        count = int(times or 1)
-        if literal:
-            runs.append((re.sub(r"([][.^$*+?(){}|\\])", r"\\\1", literal), 0))
-        elif runs and runs[-1][1]:
-            kinds, before = runs[-1]
-            runs[-1] = ("".join(sorted({*kinds, kind})), before + count)
-        else:
-            runs.append((kind, count))
-    parts = [
-        CLASSES[kind] + (f"{{{count}}}" if count > 1 else "") if count else kind
-        for kind, count in runs
-    ]
-    return f"^{''.join(parts)}$"
+    expanded = re.sub(r"[A9]\{(\d+)\}", lambda run: "9" * int(run[1]), mask)
+    escaped = re.sub(r"([][.^$*+?(){}|\\])", r"\\\1", expanded)
+    form = re.sub(r"[A9]+", lambda run: f"[0-9]{{{len(run[0])}}}", escaped)
+    return f"^{form.replace('{1}', '')}$"

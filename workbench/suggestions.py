@@ -5,22 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, get_args
 
 import polars as pl
+import sqlalchemy as sa
 
-from workbench import display, suites
+from workbench import display, shapes, suites
+from workbench.database import Database
 from workbench.errors import DataError, UsageError, WorkbenchError
-
-if TYPE_CHECKING:
-    from workbench.profiling.model import SchemaProfile, Table
-    from workbench.promises import Entry, Seen
+from workbench.extracts import whole
+from workbench.profiling.model import SchemaProfile, Table
+from workbench.profiling.survey import profile_schema
+from workbench.promises import Entry, Seen, is_sensitive, promises
 
 State = Literal["added", "updated", "kept"]
 DOMAIN = ("column", "column_A", "column_B", "column_list", "row_condition")
@@ -41,13 +42,12 @@ class Draft:
     path: Path
     states: Sequence[State]
     left_out: Sequence[str] = ()
-    before: str | None = field(default=None, compare=False)
+    before: str | None = None
 
     @property
     def summary(self) -> str:
         """Say in a sentence what is in it."""
-        counts = Counter(self.states)
-        parts = [f"{counts[state]:,} {state}" for state in ("added", "updated", "kept")]
+        parts = [f"{self.states.count(state):,} {state}" for state in get_args(State)]
         told = f"Suite {self.path.stem} has {len(self.states):,} expectations: "
         return f"{told}{', '.join(parts)}; {len(self.left_out):,} left out."
 
@@ -60,8 +60,6 @@ class Draft:
 
         Raises WorkbenchError where that fails or somebody has changed the file meanwhile.
         """
-        from workbench.extracts import whole
-
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with whole(self.path, overwrite=True) as building:
@@ -76,13 +74,12 @@ class Draft:
         return self.path
 
     def __repr__(self) -> str:
-        lines = [f"  {what}: {said} – {told}" for what, said, _, told in self._rows()]
-        return "\n".join([self.summary, *(line.removesuffix(" – ") for line in lines)])
+        lines = ("  " + " – ".join(filter(None, row)) for row in self._rows())
+        return "\n".join([self.summary, *lines])
 
     def _repr_html_(self) -> str:
-        rows = self._rows()
-        frame = pl.DataFrame(rows, schema=dict.fromkeys(LABELS, pl.String), orient="row")
-        return display.table(frame, self.summary, rows=max(len(rows), 1)).html
+        frame = pl.DataFrame(self._rows(), dict.fromkeys(LABELS, pl.String), orient="row")
+        return display.table(frame, self.summary, rows=max(frame.height, 1)).html
 
     def _rows(self) -> list[tuple[str, str, str, str]]:
         rows = []
@@ -107,8 +104,6 @@ def suggest(what: Any, suite: str | None = None) -> Draft:
     Raises UsageError for anything else, DataError for a table that could not be profiled or a
     suite that cannot be read.
     """
-    from workbench.promises import is_sensitive, promises
-
     seen, untried = _seen(what)
     table = seen.table
     name = table.name if suite is None else suite
@@ -124,22 +119,14 @@ def suggest(what: Any, suite: str | None = None) -> Draft:
         key=table.primary_key.columns if table.primary_key else (),
         sensitive=[column.name for column in table.columns if is_sensitive(column)],
     )
-    named = {name for entry in drafted for name in _columns(entry)}
-    silent = [c.name for c in table.columns if table.count and c.name not in named]
-    nothing = [f"{column}: nothing but its presence can be promised" for column in silent]
+    named = {entry["kwargs"].get("column") for entry in drafted if table.count}
+    silent = [column.name for column in table.columns if named and column.name not in named]
+    nothing = [f"{name}: nothing but its presence can be promised" for name in silent]
     return Draft(content, path, states, (*gone, *nothing, *untried), before)
 
 
 def _seen(what: Any) -> tuple[Seen, list[str]]:
     """Return what is known of the table, and what is not because only its profile was given."""
-    import sqlalchemy as sa
-
-    from workbench import shapes
-    from workbench.database import Database
-    from workbench.profiling.model import SchemaProfile, Table
-    from workbench.profiling.survey import profile_schema
-    from workbench.promises import Seen
-
     if isinstance(what, sa.Table):
         database = what.metadata.info.get("database")
         if not isinstance(database, Database):
@@ -157,22 +144,18 @@ def _seen(what: Any) -> tuple[Seen, list[str]]:
     return Seen(table), [f"{name}: {said}" for name in formed]
 
 
-def _measured(profile: SchemaProfile | Table) -> Table:
+def _measured(what: SchemaProfile | Table) -> Table:
     """Return the one table of a profile; raises where there are several, or it has no figures."""
-    tables: Sequence[Table] = getattr(profile, "tables", [profile])
+    tables = what.tables if isinstance(what, SchemaProfile) else (what,)
     if len(tables) != 1:
         names = ", ".join(table.name for table in tables[:20]) or "none"
-        said = f"The profile of schema {profile.schema!r} has {len(tables):,} tables, not one."
+        said = f"The profile has {len(tables):,} tables, not one."
         raise UsageError(said, f"Say profile.table(name). Tables there: {names}.")
-    if tables[0].problem:
-        said = f"No suite can be drafted for {tables[0].name!r}: {tables[0].problem}"
+    (table,) = tables
+    if table.problem:
+        said = f"No suite can be drafted for {table.name!r}: {table.problem}"
         raise DataError(said, "Profile it again when that is mended.")
-    return tables[0]
-
-
-def _columns(entry: Entry) -> list[str]:
-    kwargs = entry.get("kwargs") or {}
-    return [*kwargs.get("column_list", ()), *filter(None, [kwargs.get("column")])]
+    return table
 
 
 def _text(path: Path) -> str | None:
@@ -212,19 +195,20 @@ def merged(
     entries: list[dict[str, Any]] = suite["expectations"]
     meta = suite["meta"] = dict(suite.get("meta") or {})
     before = set(map(str, meta.get(BEFORE) or ()))
+    earlier = frozenset(before)
     states: list[State] = ["kept"] * len(entries)
     gone: list[str] = []
     there: dict[str, list[int]] = {}
     for place, entry in enumerate(entries):
         there.setdefault(_identity(entry), []).append(place)
-    # A suggestion that a person gave a row condition is another expectation, but not gone.
+    # A suggestion that a person gave a row condition is another one, but was not taken out.
     narrowed = {_identity(entry, DOMAIN[:-1]) for entry in entries if _meta(entry, "suggested")}
     for new in drafted:
         known = _identity(new)
         places = there.get(known, [])
         same = [entries[place] for place in places]
         made = {**new, "meta": {**new["meta"], HASH: _digest(new)}}
-        if not same and known not in before:
+        if not same and known not in earlier:
             entries.append(deepcopy(made))
             states.append("added")
         elif not same and known not in narrowed:
@@ -235,13 +219,11 @@ def merged(
                 entries[places[0]], states[places[0]] = fresh, "updated"
         if not same or any(_meta(each, "suggested") for each in same):
             before.add(known)  # else a person's own, which may make room one day
-    if key and "key" not in meta:
-        meta["key"] = list(key)
     hidden = list(meta.get("sensitive") or ())
     lower = {str(name).lower() for name in hidden}
-    if hidden or sensitive:
-        meta["sensitive"] = [*hidden, *(name for name in sensitive if name.lower() not in lower)]
-    meta[BEFORE] = sorted(before)
+    hidden += [name for name in sensitive if name.lower() not in lower]
+    said = {"key": meta.get("key") or list(key), "sensitive": hidden, BEFORE: sorted(before)}
+    meta.update({name: value for name, value in said.items() if value})
     return suite, states, gone
 
 
@@ -276,4 +258,5 @@ def _digest(entry: Entry) -> str:
 
 def _is_untouched(entry: Entry, like: Entry) -> bool:
     is_as_suggested = _meta(entry, "suggested") and _meta(entry, HASH) == _digest(entry)
-    return bool(is_as_suggested and _columns(entry) == _columns(like))
+    # Two columns may differ in their case alone.
+    return bool(is_as_suggested and entry["kwargs"].get("column") == like["kwargs"].get("column"))
