@@ -286,7 +286,7 @@ def test_settings_of_the_role_or_the_url_change_no_value(source) -> None:
 def test_floats_where_the_source_asks_for_them(source) -> None:
     with source('numbers = "float"') as db:
         frame = db.read("SELECT 1e300::numeric AS a, 1/3.0 AS b, 'NaN'::numeric(5, 2) AS c, 7 AS d")
-        exact = db.read_exactly(sa.select(sa.literal_column("0.10::numeric(3, 2)").label("n")))
+        exact = db.read_as("exact", sa.select(sa.literal_column("0.10::numeric(3, 2)").label("n")))
     assert frame.schema == {"a": pl.Float64, "b": pl.Float64, "c": pl.Float64, "d": pl.Int64}
     assert all(map(same, frame.row(0), (1e300, 1 / 3, math.nan, 7)))
     assert exact["n"].to_list() == [Decimal("0.10")]
