@@ -570,6 +570,17 @@ def test_a_written_suite_is_read_again_and_merged(project: Path) -> None:
     assert of(suggest(described(1000, nulls=0)), "added")
 
 
+def test_a_suggestion_that_was_narrowed_to_some_rows_was_not_taken_out(project: Path) -> None:
+    first = suggest(described(1000, nulls=0))
+    content = json.loads(first.to_json())
+    content["expectations"][-1]["kwargs"]["row_condition"] = 'col("amount") > 5'
+    path = first.write()
+    path.write_text(json.dumps(content))
+    again = suggest(described(1000, nulls=0))
+    assert again.suite["expectations"] == content["expectations"]
+    assert not [why for why in again.left_out if "taken out" in why]
+
+
 def test_a_suite_that_cannot_be_merged_is_refused(project: Path) -> None:
     folder = project / "expectations"
     folder.mkdir()
@@ -618,10 +629,12 @@ def test_personal_data_stay_out_of_the_suite(made: Callable[..., sa.Table], proj
 
 
 def test_no_rows_promise_columns_alone(made: Callable[..., sa.Table], project: Path) -> None:
-    draft = suggest(made(sa.Column("a", sa.Integer), sa.Column("b", sa.Text), rows=[]), "empty")
+    table = made(sa.Column("a", sa.Integer), sa.Column("b", sa.Text), rows=[])
+    draft = suggest(table, "empty")
     (only,) = of(draft, "added")
     assert only["kwargs"] == {"column_set": ["a", "b"], "exact_match": False}
     assert "no rows" in only["meta"]["evidence"]
+    assert not wb.validate(table, draft.suite).failed
 
 
 def test_names_are_never_trusted(

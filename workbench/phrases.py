@@ -24,18 +24,16 @@ def phrase(kind: str, kwargs: Mapping[str, Any]) -> str:
     """
     words = kind.removeprefix("expect_").removesuffix("_expectation")
     subject, _, predicate = words.partition("_to_")
+    predicate = predicate.replace("_", " ")
     label = kwargs.get("column") or kwargs.get("column_list")
     if subject.startswith("column_pair_"):
-        label, second = kwargs.get("column_A"), kwargs.get("column_B")
-        if predicate.endswith("_b"):
-            predicate = f"{predicate[:-1]}{second}"
-        else:
-            label = f"{label} and {second}"
+        first, second = kwargs.get("column_A"), kwargs.get("column_B")
+        label = first if predicate.endswith(" b") else f"{first} and {second}"
+        predicate = re.sub(" b$", lambda _: f" {second}", predicate)
     subject = re.sub(r"^(select_|multi)?column_?(pair_)?|_a$", "", subject).replace("_", " ")
-    says = _limits(_verb(predicate.replace("_", " "), subject), kwargs)
-    bare, others = _arguments(
-        words, {k: v for k, v in kwargs.items() if not (k in TOLD or v is None)}
-    )
+    says = _limits(_verb(predicate, subject), kwargs)
+    rest = {name: v for name, v in kwargs.items() if name not in TOLD and v is not None}
+    bare, others = _arguments(words, rest)
     said = " ".join(filter(None, (subject, says, *bare)))
     start = f"{_said(label)}{':' * bool(subject)} {said}" if label else said[:1].upper() + said[1:]
     mostly, condition = kwargs.get("mostly"), kwargs.get("row_condition")
@@ -62,13 +60,10 @@ def _verb(predicate: str, subject: str) -> str:
 
 def _limits(says: str, kwargs: Mapping[str, Any]) -> str:
     least, most = kwargs.get("min_value"), kwargs.get("max_value")
-    strict = [bool(kwargs.get(key)) for key in ("strict_min", "strict_max")]
-    parts = []
-    if least is not None:
-        parts.append(f"{'more than' if strict[0] else 'at least'} {_said(least)}")
-    if most is not None:
-        parts.append(f"{'less than' if strict[1] else 'at most'} {_said(most)}")
-    if len(parts) == 2 and not any(strict):
+    above = "more than" if kwargs.get("strict_min") else "at least"
+    below = "less than" if kwargs.get("strict_max") else "at most"
+    parts = [f"{word} {_said(v)}" for word, v in ((above, least), (below, most)) if v is not None]
+    if len(parts) == 2 and (above, below) == ("at least", "at most"):
         parts = [f"between {_said(least)}", _said(most)]
     start = says.removesuffix("between").rstrip() if parts else says
     return f"{start} {' and '.join(parts)}".strip()
