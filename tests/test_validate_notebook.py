@@ -101,7 +101,7 @@ def test_the_verdict_comes_first_with_what_was_seen(runs: Path, feed: pl.DataFra
     assert f"px {worst['px'].normalize():f} (color_id {worst['color_id']})" in critical[3]
     assert warning[0] == "! warning"
     assert table(page, "were kept")[0][1:] == [
-        "Prices are prices", f"kept by all {feed.height:,} rows", "Market data"
+        "Prices are prices Market data", f"kept by all {feed.height:,} rows"
     ]  # fmt: skip
     assert "There is no earlier run" in page.get_text()
     assert not page.find("script")

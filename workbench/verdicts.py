@@ -31,9 +31,17 @@ EXAMPLES = 2  # rows of each
 NAMED = 4  # columns of an example, and as many of its key
 TOLD = 10  # expectations in the text
 SENTENCE, SEEN, CELL = 240, 240, 60  # characters
-# A failure's are its severity.
-SYMBOLS = {"critical": "✕", "warning": "!", "info": "i", "not tried": "–", "met": "✓"}
+# By what became of an expectation: symbol and colours that are legible on any page.
+MARKS = {
+    "critical": ("✕", "#9c1c22", "#fcebea"),
+    "warning": ("!", "#734a00", "#fdf1d3"),
+    "info": ("i", "#1b4f91", "#e8f0fa"),
+    "not tried": ("–", "#4a4a4a", "#eeeeee"),
+    "met": ("✓", "#17633a", "#e4f3ea"),
+}
 STATUSES = {"critical": "data-failed", "warning": "warned", "info": "passed"}
+# JupyterLab puts cells to the right; a report has its own style and leaves this one out.
+STYLE = Markup("<style>.workbench-verdicts :is(td, th) {text-align: left !important}</style>")
 
 
 def word(result: Result) -> str:
@@ -48,13 +56,13 @@ def word(result: Result) -> str:
 
 def listed(validation: Validation) -> list[Result]:
     """Return the results: what failed, most serious first, what was not tried, what was met."""
-    return sorted(validation.results, key=lambda result: list(SYMBOLS).index(word(result)))
+    return sorted(validation.results, key=lambda result: list(MARKS).index(word(result)))
 
 
 def told(result: Result) -> dict[str, str]:
     """Tell a result in words, each a line that is safe to print; what is not known is empty."""
     said = {
-        "Verdict": f"{SYMBOLS[word(result)]} {word(result)}",
+        "Verdict": f"{MARKS[word(result)][0]} {word(result)}",
         "Promise": short(result.sentence, SENTENCE),
         "What was seen": seen(result),
         "For example": "; ".join(_example(row, result) for row in result.sample[:EXAMPLES]),
@@ -75,7 +83,8 @@ def as_table(validation: Validation) -> Shown:
     if by["not kept"] and by["kept"]:
         folded = Markup("<details><summary>{} met</summary>{}</details>")
         parts[-1] = folded.format(count(len(by["kept"]), "expectation"), parts[-1])
-    return Shown(Markup().join(parts), as_text(validation))
+    html = Markup('<div class="workbench-verdicts">{}{}</div>').format(STYLE, Markup().join(parts))
+    return Shown(html, as_text(validation))
 
 
 def as_text(validation: Validation) -> str:
@@ -172,7 +181,7 @@ def _heading(validation: Validation) -> tuple[str, str, str]:
         verdict = f"{total - untried:,} of {count(total, 'expectation')} met{without}"
     else:
         verdict = f"All {total:,} expectations were met" if total > 1 else "The expectation was met"
-    return SYMBOLS[word(listed(validation)[0])], verdict, about
+    return MARKS[word(listed(validation)[0])][0], verdict, about
 
 
 def _untried(validation: Validation) -> int:
@@ -180,10 +189,28 @@ def _untried(validation: Validation) -> int:
 
 
 def _table(caption: str, results: Sequence[Result]) -> Markup:
-    frame = pl.DataFrame([told(result) for result in results])
-    known = [column.name for column in frame if (column != "").any()]
-    shown = display.table(frame, caption, columns=known, rows=LISTED, rest=PLACE)
-    return Markup(shown.html)  # noqa: S704
+    """Write results by hand: a table of `display` is as wide as its texts, this one as the page."""
+    heads = ["Verdict", "Promise", "What was seen"]
+    heads += ["For example"] if any(result.sample for result in results) else []
+    row = Markup("<tr>{}</tr>").format(Markup("<td>{}</td>") * len(heads))
+    mark = Markup(
+        '<b style="color:{1};background-color:{2};white-space:nowrap">&nbsp;{0}&nbsp;</b>'
+    )
+    lines = []
+    for result in results[:LISTED]:
+        one = told(result)
+        one["Verdict"] = mark.format(one["Verdict"], *MARKS[word(result)][1:])
+        if one["Owner"]:
+            one["Promise"] = Markup("{Promise}<br><small>{Owner}</small>").format_map(one)
+        lines.append(row.format(*(one[head] for head in heads)))
+    left = len(results) - LISTED
+    return Markup(
+        '<table style="width:100%"><caption>{}</caption><thead><tr>{}</tr></thead>'
+        "<tbody>{}</tbody></table>{}"
+    ).format(
+        caption, Markup().join(Markup('<th scope="col">{}</th>').format(head) for head in heads),
+        Markup("\n").join(lines), paragraph(f"{left:,} more: see {PLACE}." if left > 0 else ""),
+    )  # fmt: skip
 
 
 def _example(row: Mapping[str, Any], result: Result) -> str:
