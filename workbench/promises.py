@@ -132,11 +132,11 @@ def is_plain(column: Column) -> bool:
 def promises(seen: Seen) -> Iterator[Entry]:
     """Yield what can be promised of a table, column by column; of no rows only its columns."""
     table = seen.table
-    if names := [column.name for column in table.columns]:
-        said = f"These columns are there: {listed(names)}"
-        told = f"{len(names):,} columns in the table{'' if table.count else ', which has no rows'}"
-        kwargs = {"column_set": names, "exact_match": False}
-        yield _entry("table_columns_to_match_set", kwargs, said, told)
+    names = [column.name for column in table.columns]
+    said = f"These columns are there: {listed(names)}"
+    told = f"{len(names):,} columns in the table{'' if table.count else ', which has no rows'}"
+    kwargs = {"column_set": names, "exact_match": False}
+    yield _entry("table_columns_to_match_set", kwargs, said, told)
     if not table.count:
         return
     if table.rows and seen.rows(table.rows):
@@ -253,8 +253,7 @@ def _set(seen: Seen, column: Column) -> Entry | None:
     figure = distinct if distinct.how == "exact" else top[0].rows
     rarest = min((share.rows for share in top), key=lambda rows: rows.number)
     told = f"the rarest of {len(top)} in {_counted(rarest, seen.table.count, 'rows')}"
-    said = f"is one of {', '.join(map(str, values))}"
-    mostly = seen.keeps(column, figure)
+    said, mostly = f"is one of {', '.join(map(str, values))}", seen.keeps(column, figure)
     return _of(column, "values_to_be_in_set", mostly, said, told, value_set=values)
 
 
@@ -310,14 +309,13 @@ def _days(seen: Seen, column: Column) -> Entry | None:
 
 
 def _form(seen: Seen, column: Column, trial: Trial) -> Entry | None:
+    kind, said, kwargs = "values_to_be_valid_cusips", "is a CUSIP with its check digit", {}
+    if trial.regex:
+        kind, said = "values_to_match_regex", f"has the form {trial.regex}"
+        kwargs = {"regex": trial.regex}
+    told = _counted(trial.misfits, trial.values, "values do not")
     mostly = seen.keeps(column, trial.misfits, trial.misfits.number / trial.values)
-    if trial.regex is None:
-        said, lack = "is a CUSIP with its check digit", "values lack their check digit"
-        told = _counted(trial.misfits, trial.values, lack)
-        return _of(column, "values_to_be_valid_cusips", mostly, said, told)
-    told = _counted(trial.misfits, trial.values, "values have another form")
-    said = f"has the form {trial.regex}"
-    return _of(column, "values_to_match_regex", mostly, said, told, regex=trial.regex)
+    return _of(column, kind, mostly, said, told, **kwargs)
 
 
 def _lengths(seen: Seen, column: Column) -> Entry | None:
@@ -327,9 +325,7 @@ def _lengths(seen: Seen, column: Column) -> Entry | None:
         return None
     low = min(int(least.number), 1)
     high = _declared_length(column) or max(math.ceil(most.number * 1.5), 1)
-    if least.number == most.number and seen.table.count >= FEW:
-        low = high = int(most.number)
-    said = f"has {f'{low:,} to ' if low < high else ''}{high:,} characters"
+    said = f"has {low:,} to {high:,} characters"
     told = f"{least.value} to {most.value} characters {_origin(least)}"
     mostly, limits = seen.keeps(column, least), {"min_value": low, "max_value": high}
     return _of(column, "value_lengths_to_be_between", mostly, said, told, **limits)

@@ -127,35 +127,28 @@ def suggest(what: Any, suite: str | None = None) -> Draft:
 
 def _seen(what: Any) -> tuple[Seen, list[str]]:
     """Return what is known of the table, and what is not because only its profile was given."""
+    database = None
     if isinstance(what, sa.Table):
         database = what.metadata.info.get("database")
         if not isinstance(database, Database):
             said = f"The table {what.name!r} does not say which source it is in."
             raise UsageError(said, "Get it from its source: db.table(...).")
-        profile = profile_schema(database, what.schema, [what.name], depth=2)
-        table = _measured(profile)
-        return Seen(table, shapes.tried(database, profile.schema, table)), []
-    if not isinstance(what, SchemaProfile | Table):
-        said = f"suggest() takes a table or its profile, not {type(what).__name__}."
-        raise UsageError(said, "Such as db.table(...), or profile.table(name).")
-    table = _measured(what)
-    formed = [column.name for column in table.columns if shapes.regexes(table, column)]
-    said = "its form can be tried on the table only: suggest(db.table(...))"
-    return Seen(table), [f"{name}: {said}" for name in formed]
-
-
-def _measured(what: SchemaProfile | Table) -> Table:
-    """Return the one table of a profile; raises where there are several, or it has no figures."""
+        what = profile_schema(database, what.schema, [what.name], depth=2)
     tables = what.tables if isinstance(what, SchemaProfile) else (what,)
-    if len(tables) != 1:
-        names = ", ".join(table.name for table in tables[:20]) or "none"
-        said = f"The profile has {len(tables):,} tables, not one."
-        raise UsageError(said, f"Say profile.table(name). Tables there: {names}.")
+    if len(tables) != 1 or not isinstance(tables[0], Table):
+        of = f"{len(tables):,} tables" if isinstance(what, SchemaProfile) else type(what).__name__
+        said = f"suggest() takes a table or the profile of one, not {of}."
+        named = f": {', '.join(table.name for table in tables[:20])}." if len(tables) > 1 else "."
+        raise UsageError(said, f"Such as db.table(...), or profile.table(name){named}")
     (table,) = tables
     if table.problem:
         said = f"No suite can be drafted for {table.name!r}: {table.problem}"
         raise DataError(said, "Profile it again when that is mended.")
-    return table
+    if database:
+        return Seen(table, shapes.tried(database, what.schema, table)), []
+    formed = [column.name for column in table.columns if shapes.regexes(table, column)]
+    said = "its form can be tried on the table only: suggest(db.table(...))"
+    return Seen(table), [f"{name}: {said}" for name in formed]
 
 
 def _text(path: Path) -> str | None:
