@@ -637,6 +637,15 @@ def test_no_rows_promise_columns_alone(made: Callable[..., sa.Table], project: P
     assert not wb.validate(table, draft.suite).failed
 
 
+def test_texts_too_long_for_a_regular_expression_are_promised_their_length(
+    made: Callable[..., sa.Table], project: Path
+) -> None:
+    rows = [{"digest": f"{n:0300d}"} for n in range(30)]
+    draft = suggest(made(sa.Column("digest", sa.Text), rows=rows), "long")
+    assert not broken(draft, pl.DataFrame(rows))
+    assert "expect_column_value_lengths_to_be_between" in about(draft, "digest")
+
+
 def test_names_are_never_trusted(
     made: Callable[..., sa.Table], db: Database, project: Path
 ) -> None:

@@ -25,6 +25,7 @@ SHAPED = 0.95  # of the values; the others are slips
 SLIPS = 0.01  # of the values may lack a form for its being tight
 CLASSES = ("0-9", "0-9A-Z", "0-9a-z", "0-9A-Za-z")  # the tightest first
 CUSIP = re.compile(r"(^|_)cusips?$")
+LONGEST = 255  # characters: PostgreSQL's regular expressions repeat nothing more often
 AT_ONCE = 100  # expressions in a statement
 
 
@@ -70,6 +71,8 @@ def regexes(table: Table, column: Column) -> list[str]:
     """Make regular expressions of the form that nearly all of a column's values have."""
     values = table.count - number(column.nulls)
     if values < FEW or not is_plain(column) or is_sensitive(column):
+        return []
+    if number(column.max_length) > LONGEST:
         return []
     counts = Counter[str]()
     for mask in column.masks:
