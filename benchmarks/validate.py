@@ -95,7 +95,8 @@ for turn in range(1 if way == "plain" else 2):
     read, said = plain() if way == "plain" else ours(data)
     times.append(time.perf_counter() - started)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps([times[0], times[-1], read, (peak - before) * 1024 / 1e6, peak * 1024 / 1e6, said]))
+memory = [(peak - before) * 1024 / 1e6, peak * 1024 / 1e6]
+print(json.dumps([times[0], times[-1], read, *memory, said]))
 """
 COLD = """
 import polars, workbench as wb

@@ -95,11 +95,11 @@ def chart(verdicts: Sequence[Verdict]) -> Any:
     )
 
 
-def table(verdicts: Sequence[Verdict]) -> Shown:
+def table(verdicts: Sequence[Verdict]) -> Shown | None:
     """Compare the share of rows that break each promise in the last runs; what failed in any."""
     shown = list(verdicts)[-COMPARED - 1 :]
     if len(shown) < 2:
-        return Shown("", "")
+        return None
     by = [{_promise(result): result for result in verdict.results} for verdict in shown]
     rows = [
         [told(now)["Promise"], _change(by[-2].get(promise), now),

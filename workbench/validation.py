@@ -29,7 +29,8 @@ class Result:
     """What became of one expectation.
 
     `number` is its place in the suite, from 1. `observed` is a value of the whole column or table
-    as a text. `unexpected` counts the rows that break it, out of `checked` rows that have a value;
+    as a text. `unexpected` counts the rows that break it, out of `checked` rows that have a value
+    (0: there was nothing to look at, which Great Expectations calls a success);
     `sample` holds a few of these rows, their key and the columns concerned only. `problem` says
     why it could not be evaluated, which counts as failed.
     """
@@ -290,6 +291,9 @@ def _record(validation: Validation) -> None:
 def _said(validation: Validation) -> str:
     failed, total = validation.failed, len(validation.results)
     if not failed:
-        return f"all {total:,} expectations met in {validation.rows:,} rows"
+        idle = sum(result.checked == 0 for result in validation.results)
+        said = f"{total - idle:,} of {total:,}" if idle else f"all {total:,}"
+        none = f", {idle:,} had no rows to look at" if idle else ""
+        return f"{said} expectations met in {validation.rows:,} rows{none}"
     first = failed[0]
     return f"{len(failed):,} of {total:,} expectations failed, {first.severity}: {first.sentence}"

@@ -47,7 +47,9 @@ class Commands(click.Group):
         try:
             return super().invoke(context)
         except WorkbenchError as error:
-            click.echo(f"error: {error}", err=True)
+            from workbench.reporting.text import inert
+
+            click.echo(inert(f"error: {error}"), err=True)
             context.exit(2 if isinstance(error, UsageError) else 1)
         except OSError as error:
             place = f": {error.filename}" if error.filename else ""

@@ -29,6 +29,10 @@ def fitted(
     """
     names = [str(name) for name in columns.keys()]  # noqa: SIM118
     found, missing = renamed(_moments(kwargs), names)
+    condition = found.get("row_condition")
+    if isinstance(condition, str) and "col(" in condition:
+        # Great Expectations takes it for the pandas' own language unless told otherwise.
+        found = {"condition_parser": "great_expectations", **found}
     one = columns.get(found["column"]) if found.get("column") in names else None
     for key in LIMITS:
         limit = found.get(key)

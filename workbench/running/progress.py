@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any, Literal
 
 from workbench import redaction
+from workbench.reporting.text import inert
 
 LOG = logging.getLogger("workbench.running")
 LogFormat = Literal["text", "json"]
@@ -85,7 +86,7 @@ class _Lines(logging.StreamHandler[Any]):
         self.events = {"cell ended"} if runs == 1 else {"run started", "run ended"}
 
     def format(self, record: logging.LogRecord) -> str:
-        return f"{record.run['name']}: {record.getMessage()}"  # type: ignore[attr-defined]
+        return inert(f"{record.run['name']}: {record.getMessage()}")  # type: ignore[attr-defined]
 
     def emit(self, record: logging.LogRecord) -> None:
         if getattr(record, "fields", {}).get("event") in self.events:
