@@ -41,7 +41,7 @@ def _expectations() -> list[dict[str, Any]]:
         of("column_values_to_be_unique", column="message_id"),
         of("column_values_to_be_unique", column="ticker"),
         of("column_values_to_be_in_set", column="live", value_set=[0, 1]),
-        of("column_values_to_be_in_set", column="dealer", value_set=list(range(999))),
+        of("column_values_to_be_in_set", column="live", value_set=[1]),
         of("column_values_to_match_regex", column="reference", regex="^[0-9a-f]{32}$"),
         of("column_values_to_match_regex", column="ticker", regex="^ticker [0-9]{1,3}$"),
         of("column_values_to_match_regex", column="ticker", regex="^ticker [0-9]+$"),
