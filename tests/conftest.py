@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 import standin
 from standin import Oracle
+
+from workbench import embedded
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -64,6 +67,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("oracle"):
             # python-oracledb drops the socket of a connection that was reset without closing it.
             item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
+
+
+@pytest.fixture(scope="module")
+def own_schema(request: pytest.FixtureRequest, worker_id: str) -> Iterator[str]:
+    """A schema of the embedded PostgreSQL for a module's own tables."""
+    name = f"{request.path.stem.removeprefix('test_')}_{worker_id}"
+    engine = sa.create_engine(embedded.connection_url(), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.schema.DropSchema(name, cascade=True, if_exists=True))
+        connection.execute(sa.schema.CreateSchema(name))
+        yield name
+        connection.execute(sa.schema.DropSchema(name, cascade=True))
+    engine.dispose()
 
 
 @pytest.fixture(scope="session")

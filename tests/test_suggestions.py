@@ -128,15 +128,8 @@ def db() -> Iterator[Database]:
 
 
 @pytest.fixture(scope="module")
-def schema(worker_id: str) -> Iterator[str]:
-    name = f"suggestions_{worker_id}"
-    engine = sa.create_engine(embedded.connection_url(), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(sa.schema.DropSchema(name, cascade=True, if_exists=True))
-        connection.execute(sa.schema.CreateSchema(name))
-        yield name
-        connection.execute(sa.schema.DropSchema(name, cascade=True))
-    engine.dispose()
+def schema(own_schema: str) -> str:
+    return own_schema
 
 
 @pytest.fixture(scope="module")

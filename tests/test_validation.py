@@ -138,17 +138,12 @@ def test_a_frame_gets_the_verdicts_of_plain_great_expectations() -> None:
 
 
 @pytest.fixture(scope="module")
-def schema(worker_id: str) -> Iterator[tuple[sa.Engine, str]]:
+def schema(own_schema: str) -> Iterator[tuple[sa.Engine, str]]:
     """A schema of the embedded PostgreSQL with the table `rows`, and an engine that may write."""
     engine = sa.create_engine(embedded.connection_url())
-    name = f"validation_{worker_id}"
     with engine.begin() as connection:
-        connection.execute(sa.schema.DropSchema(name, cascade=True, if_exists=True))
-        connection.execute(sa.schema.CreateSchema(name))
-        copy(ROWS.rename(str.lower), connection, name, "rows")
-    yield engine, name
-    with engine.begin() as connection:
-        connection.execute(sa.schema.DropSchema(name, cascade=True))
+        copy(ROWS.rename(str.lower), connection, own_schema, "rows")
+    yield engine, own_schema
     engine.dispose()
 
 
