@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.parse
+import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
@@ -902,8 +903,15 @@ def test_jupyters_own_server_passes_no_secret_on(
             b'{"name": "python3"}',
             {"Authorization": f"token {token}"},
         )
-        with urllib.request.urlopen(start, timeout=30) as answer:  # noqa: S310
-            kernel = json.load(answer)["id"]
+        kernel = None
+        while kernel is None:
+            # It writes down its port a moment before it listens there.
+            try:
+                with urllib.request.urlopen(start, timeout=30) as answer:  # noqa: S310
+                    kernel = json.load(answer)["id"]
+            except urllib.error.URLError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
         channel = websocket.create_connection(
             f"ws://127.0.0.1:{port}/api/kernels/{kernel}/channels?token={token}", timeout=30
         )
