@@ -6,6 +6,7 @@ import os
 import random
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -269,7 +270,8 @@ def test_a_locked_table_is_told_and_stops_nothing(admin, db, tables, monkeypatch
     assert held[name].size is None
     assert (held[name].rows is None) == (tables[name].rows is None)
     for other in {*tables} - {name, "busy", "parted", "child"}:
-        assert held[other] == tables[other]
+        # The server counts changes by itself, some time after they were made.
+        assert replace(held[other], stale=None) == replace(tables[other], stale=None)
 
 
 def test_a_locked_partition_costs_its_tables_size_only(admin, db, tables, monkeypatch) -> None:
