@@ -56,7 +56,9 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "bigint": st.integers(-(2**63), 2**63 - 1) | st.sampled_from([-(2**63), 2**63 - 1]),
     "numeric": DECIMALS | st.sampled_from([Decimal("NaN"), Decimal("Infinity"), Decimal("-Inf")]),
     "numeric(30,4)": st.decimals(-(10**25), 10**25, places=4) | ODD,
-    "double precision": st.floats() | st.sampled_from([1.7e308, -1.7e308, 5e-324, -0.0]),
+    # The squares of smaller ones, of which a deviation is made, have lost digits.
+    "double precision": st.floats().filter(lambda number: not 0 < abs(number) < 1e-140)
+    | st.sampled_from([1.7e308, -1.7e308, 5e-324, -0.0]),
     "real": st.floats(width=32),
     "text": st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
     | st.sampled_from(["", BLANKS, "é" * 300, "%s :x ' \" \\", "NULL"]),
