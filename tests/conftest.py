@@ -70,7 +70,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module")
-def own_schema(request: pytest.FixtureRequest, worker_id: str) -> Iterator[str]:
+def schema(request: pytest.FixtureRequest, worker_id: str) -> Iterator[str]:
     """A schema of the embedded PostgreSQL for a module's own tables."""
     name = f"{request.path.stem.removeprefix('test_')}_{worker_id}"
     engine = sa.create_engine(embedded.connection_url(), isolation_level="AUTOCOMMIT")

@@ -128,11 +128,6 @@ def db() -> Iterator[Database]:
 
 
 @pytest.fixture(scope="module")
-def schema(own_schema: str) -> str:
-    return own_schema
-
-
-@pytest.fixture(scope="module")
 def made(db: Database, schema: str) -> Iterator[Callable[..., sa.Table]]:
     """Create a table with rows, and reflect it."""
     engine = sa.create_engine(embedded.connection_url())

@@ -138,12 +138,12 @@ def test_a_frame_gets_the_verdicts_of_plain_great_expectations() -> None:
 
 
 @pytest.fixture(scope="module")
-def schema(own_schema: str) -> Iterator[tuple[sa.Engine, str]]:
+def schema(schema: str) -> Iterator[tuple[sa.Engine, str]]:
     """A schema of the embedded PostgreSQL with the table `rows`, and an engine that may write."""
     engine = sa.create_engine(embedded.connection_url())
     with engine.begin() as connection:
-        copy(ROWS.rename(str.lower), connection, own_schema, "rows")
-    yield engine, own_schema
+        copy(ROWS.rename(str.lower), connection, schema, "rows")
+    yield engine, schema
     engine.dispose()
 
 

@@ -23,6 +23,7 @@ from workbench.errors import (
     ConnectionFailed,
     DataError,
     QueryError,
+    UsageError,
     WorkbenchError,
     fault_of,
     nearest,
@@ -237,7 +238,7 @@ class Database:
             found = _match(bare, names)
             if found is None:
                 raise self._unknown_table(name, schema, names, inspector)
-            # So that validate() and suggest() know where it is.
+            # Where home_of finds it.
             home = sa.MetaData(info={"database": self})
             return sa.Table(found, home, schema=found_schema, autoload_with=connection)
 
@@ -357,6 +358,17 @@ class Database:
         if " " in name:
             hint += " A statement begins with SELECT or WITH."
         return DataError(f"Source {self.name!r} has no {lacks}", hint)
+
+
+def home_of(table: sa.Table) -> Database:
+    """Return the source a table was got from by `db.table`; raises UsageError for any other."""
+    database = table.metadata.info.get("database")
+    if not isinstance(database, Database):
+        raise UsageError(
+            f"The table {table.name!r} does not say which source it is in.",
+            "Get it from its source: db.table(...).",
+        )
+    return database
 
 
 def connect(source: str = "demo") -> Database:

@@ -16,7 +16,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from workbench import display, shapes, suites
-from workbench.database import Database
+from workbench.database import home_of
 from workbench.errors import DataError, UsageError, WorkbenchError
 from workbench.extracts import whole
 from workbench.profiling.model import SchemaProfile, Table
@@ -129,10 +129,7 @@ def _seen(what: Any) -> tuple[Seen, list[str]]:
     """Return what is known of the table, and what is not because only its profile was given."""
     database = None
     if isinstance(what, sa.Table):
-        database = what.metadata.info.get("database")
-        if not isinstance(database, Database):
-            said = f"The table {what.name!r} does not say which source it is in."
-            raise UsageError(said, "Get it from its source: db.table(...).")
+        database = home_of(what)
         what = profile_schema(database, what.schema, [what.name], depth=2)
     tables = what.tables if isinstance(what, SchemaProfile) else (what,)
     if len(tables) != 1 or not isinstance(tables[0], Table):

@@ -80,6 +80,11 @@ class Validation:
         return sorted(broken, key=lambda result: SEVERITIES.index(result.severity))
 
     @property
+    def untried(self) -> list[Result]:
+        """Those that no row is concerned of: met, as Great Expectations has it."""
+        return [result for result in self.results if result.success and result.checked == 0]
+
+    @property
     def severity(self) -> Severity | None:
         """How serious the worst failure is; None where nothing failed."""
         return self.failed[0].severity if self.failed else None
@@ -291,7 +296,7 @@ def _record(validation: Validation) -> None:
 def _said(validation: Validation) -> str:
     failed, total = validation.failed, len(validation.results)
     if not failed:
-        idle = sum(result.checked == 0 for result in validation.results)
+        idle = len(validation.untried)
         said = f"{total - idle:,} of {total:,}" if idle else f"all {total:,}"
         none = f", {idle:,} had no rows to look at" if idle else ""
         return f"{said} expectations met in {validation.rows:,} rows{none}"

@@ -117,7 +117,7 @@ def as_dict(validation: Validation) -> dict[str, Any]:
         "rows": validation.rows,
         "expectations": len(results),
         "failed": len(validation.failed),
-        "not_tried": _untried(validation),
+        "not_tried": len(validation.untried),
         "started": validation.started,
         "seconds": validation.seconds,
         "results": results,
@@ -166,7 +166,7 @@ def seen(result: Result) -> str:
 def _heading(validation: Validation) -> tuple[str, str, str]:
     """Return the verdict's symbol, the verdict, and what was checked."""
     failed, total = validation.failed, len(validation.results)
-    untried = _untried(validation)
+    untried = len(validation.untried)
     without = f", {untried:,} had no rows to look at" if untried else ""
     about = (
         f"{count(validation.rows, 'row')} of {short(validation.data, SENTENCE)}, "
@@ -182,10 +182,6 @@ def _heading(validation: Validation) -> tuple[str, str, str]:
     else:
         verdict = f"All {total:,} expectations were met" if total > 1 else "The expectation was met"
     return MARKS[word(listed(validation)[0])][0], verdict, about
-
-
-def _untried(validation: Validation) -> int:
-    return sum(word(result) == "not tried" for result in validation.results)
 
 
 def _table(caption: str, results: Sequence[Result]) -> Markup:

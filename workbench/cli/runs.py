@@ -87,7 +87,6 @@ def run_command(
         notebook, values=values, texts=dict(parameter), output=output, timeout=timeout,
         cell_timeout=cell_timeout, compare_to=compare_to,
     )  # fmt: skip
-    from workbench.reporting.text import inert
     from workbench.running import kernels
 
     # While the kernel's imports go on in another process, ours do here.
@@ -100,7 +99,7 @@ def run_command(
     if ended.outcome is None or ended.folder is None:
         if log_format == "json":
             context.exit(1)
-        raise WorkbenchError(inert(ended.failure))
+        raise WorkbenchError(ended.failure)
     result = ended.outcome
     if as_json:
         click.echo(result.to_json(), nl=False)

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from workbench import dtypes, engines
-from workbench.database import Database
+from workbench.database import home_of
 from workbench.errors import DataError, UsageError
 from workbench.expectations.evaluation import Data
 
@@ -37,12 +37,7 @@ def opened(data: Any, key: Sequence[str], label: str | None) -> Iterator[Data]:
 
 
 def _of_table(table: sa.Table, key: Sequence[str], label: str | None) -> Data:
-    database = table.metadata.info.get("database")
-    if not isinstance(database, Database):
-        raise UsageError(
-            f"The table {table.name!r} does not say which source it is in.",
-            "Get it from its source: db.table(...).",
-        )
+    database = home_of(table)
     return Data(
         label or f"{table.fullname} of source {database.name}",
         table,
