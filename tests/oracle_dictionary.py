@@ -1,8 +1,8 @@
-"""The dictionary views of Oracle that the stand-in lacks, over PostgreSQL's own catalogs.
+"""What the stand-in lacks: dictionary views of Oracle's, over PostgreSQL's own catalogs.
 
 Columns and types are those of the Oracle Database Reference 19c, chapters "Static Data Dictionary
-Views"; what PostgreSQL has no equal for is NULL. The views are made once for all users of the
-stand-in, under a lock, and stay until its servers end: another worker may be reading them.
+Views"; what PostgreSQL has no equal for is NULL. All of it is made before anybody logs in: to a
+session, what changes meanwhile is an internal error.
 Where the stand-in has a view without what 19c's has, one in the schema `public`, which is searched
 before `sys`, stands before it.
 """
@@ -208,16 +208,31 @@ _TYPES = {
 }  # fmt: skip
 
 
-def supply(oracle: Oracle) -> None:
-    """Make the views in the stand-in, once; a real Oracle has them."""
-    if oracle.real:
-        return
-    with psycopg.connect(oracle.postgresql) as under:
-        under.execute("SELECT pg_advisory_xact_lock(19)")
-        if under.execute("SELECT to_regclass('sys.all_tab_statistics')").fetchone()[0] is None:
-            for name in COLUMNS:
-                under.execute(_view(name))
-            under.execute(_CORRECTED)
+# In CREATE TABLE the Mirror takes a column named "DATE" for its type and calls it "ora_date", and
+# orafce's NLSSORT takes NLS_SORT=BINARY for the name of a collation of PostgreSQL's.
+_LIKE_ORACLE = """
+  CREATE FUNCTION public.keep_date() RETURNS event_trigger LANGUAGE plpgsql AS $$
+  DECLARE made record;
+  BEGIN
+    FOR made IN SELECT DISTINCT objid::regclass AS name FROM pg_event_trigger_ddl_commands()
+        JOIN pg_attribute ON attrelid = objid AND attname = 'ora_date' LOOP
+      EXECUTE format('ALTER TABLE %s RENAME COLUMN ora_date TO "DATE"', made.name);
+    END LOOP;
+  END $$;
+  CREATE EVENT TRIGGER keep_date ON ddl_command_end WHEN TAG IN ('CREATE TABLE')
+    EXECUTE FUNCTION public.keep_date();
+  CREATE OR REPLACE FUNCTION oracle.nlssort(text, text) RETURNS bytea LANGUAGE sql IMMUTABLE
+    AS $$ SELECT convert_to($1, 'UTF8') $$;
+"""
+
+
+def supply(postgresql: str) -> None:
+    """Make the views, and what the sample schemas need, in the stand-in's PostgreSQL (a URL)."""
+    with psycopg.connect(postgresql) as under:
+        for name in COLUMNS:
+            under.execute(_view(name))
+        under.execute(_CORRECTED)
+        under.execute(_LIKE_ORACLE)
 
 
 def gather(oracle: Oracle) -> None:

@@ -1,7 +1,7 @@
 """The stand-in for Oracle: the Mirror of seerdb, over the PostgreSQL of deploy/oracle/standin.
 
 It speaks Oracle's protocol to the real python-oracledb. It is not Oracle: docs/oracle.md lists
-what that means. One is shared by all workers of a test run and ends with the last of them.
+what that means. Each worker of a test run has one, which ends with the last of its users.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -166,6 +167,7 @@ def wait(done: Callable[[], bool], log: Path, *processes: subprocess.Popen[bytes
 
 def _own(folder: Path) -> None:
     """Run PostgreSQL and the shared Mirror until nobody uses them."""
+    import oracle_dictionary
     import oracledb
 
     inside = f"/tmp/run-{secrets.token_hex(4)}"  # noqa: S108
@@ -196,6 +198,7 @@ def _own(folder: Path) -> None:
                     with mirror(url, folder / "mirror.log", everybody) as at:
                         # The first login makes the dictionary views, which takes a while.
                         oracledb.connect(user="master", password=PASSWORD, dsn=at.dsn).close()
+                        oracle_dictionary.supply(url)
                         state = {"dsn": at.dsn, "port": at.port, "postgresql": url}
                         (folder / "state.part").write_text(json.dumps(state))
                         (folder / "state.part").rename(folder / "state.json")
@@ -212,6 +215,7 @@ def _mirror(expired: Sequence[str], arguments: Sequence[str]) -> None:
     from seerdb.server import launcher, session
 
     deny, open_session = session._deny_login, session._open_backend_session
+    fault = session._backend_fault_error
 
     def denied(stream: Any, reason: str, **more: Any) -> None:
         user = reason.rpartition(": ")[2].strip("'").upper()
@@ -226,7 +230,13 @@ def _mirror(expired: Sequence[str], arguments: Sequence[str]) -> None:
         print(f"login of {user}: OK", flush=True)  # noqa: T201
         open_session(stream, backend, sqlplus, *rest)
 
+    def failed(error: Exception) -> bytes:
+        # Answered as ORA-00600, and nobody would ever know why.
+        print("".join(traceback.format_exception(error)).replace("Traceback", "Fault"), flush=True)  # noqa: T201
+        return fault(error)
+
     session._deny_login, session._open_backend_session = denied, opened
+    session._backend_fault_error = failed
     launcher.main(arguments)
 
 

@@ -495,7 +495,6 @@ def oracle_db(
     oracle: Oracle, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Database, Oracle]]:
     folder = tmp_path_factory.mktemp("oracle")
-    oracle_dictionary.supply(oracle)
     name = f"cataloguer_{WORKER}"
     with sampled.owner(oracle, folder, name) as own, sampled.project(folder, own):
         load_into("oracle", COLORS)
