@@ -202,7 +202,7 @@ def _colors(feed: FromClause, names: Mapping[str, str], sector: str | None) -> s
     column["PERCENT_DIFF"] = sa.cast(percent, PRICE)
     column["PRICE_DIFF"] = sa.cast(sa.func.coalesce(column["PRICE_DIFF"], difference), PRICE)
     column["DIFF_STATUS"] = sa.func.coalesce(
-        column["DIFF_STATUS"], _status_of(column["PERCENT_DIFF"], column["SECTOR"])
+        column["DIFF_STATUS"], status_of(column["PERCENT_DIFF"], column["SECTOR"])
     )
     changed = sa.case((raw_cusip != column["CUSIP"], _number(1)), else_=_number(0))
     others = sorted(
@@ -238,7 +238,8 @@ def _rank_of(bias: ColumnElement[Any]) -> ColumnElement[Any]:
     return sa.case(ranks, value=plain(bias))
 
 
-def _status_of(percent: ColumnElement[Any], sector: ColumnElement[Any]) -> ColumnElement[Any]:
+def status_of(percent: ColumnElement[Any], sector: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Judge a percentage by the sector's limit: significant above it, null where it is null."""
     own = {name.upper(): _number(n) for name, n in SIGNIFICANT_PERCENT_OF_SECTOR.items()}
     limit = sa.case(own, value=plain(sector), else_=_number(SIGNIFICANT_PERCENT))
     return sa.case(
