@@ -84,8 +84,8 @@ def markets(colors: pl.DataFrame) -> pl.DataFrame:
     as valuations or colors of earlier weeks.
 
     Columns: CUSIP, TICKER (of the best color that quotes), BEST_BID, BID_DEALER, BID_DATE,
-    BEST_OFFER, OFFER_DEALER, OFFER_DATE, SPREAD (offer less bid, null with one side), CROSSED (whether that
-    is below zero), DEALERS (how many different ones quote either side).
+    BEST_OFFER, OFFER_DEALER, OFFER_DATE, SPREAD (offer less bid, null with one side), CROSSED
+    (whether that is below zero), DEALERS (how many different ones quote either side).
     """
     rows = _typed(colors, ("CUSIP", "TICKER", "BID", "ASK", "SOURCE", "DATE", "DATE_1",
                            "COLOR_POSITION"))  # fmt: skip

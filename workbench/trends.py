@@ -12,7 +12,7 @@ import polars as pl
 from markupsafe import Markup
 from pydantic import BaseModel, ValidationError
 
-from workbench import display
+from workbench import display, past
 from workbench.display import Shown
 from workbench.extracts import whole
 from workbench.profiling.wording import count, paragraph, percent
@@ -45,10 +45,7 @@ def history(validation: Validation, runs: int = RUNS) -> list[Verdict]:
     earlier ones.
     """
     found = [Verdict.model_validate(as_dict(validation))]
-    run = os.environ.get("WORKBENCH_RUN_DIR")
-    # The newest by its name; a run that failed early has left no verdict.
-    paths = Path(run).parent.glob(f"[0-9]*/{PLACE}") if run else ()
-    for path in sorted(paths, reverse=True):
+    for path in past.files(PLACE) if past.in_run() else ():
         try:
             earlier = Verdict.model_validate_json(path.read_bytes())
         except (OSError, ValidationError):

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 from markupsafe import Markup
 
-from workbench import display
+from workbench import display, past
 from workbench.display import Shown
 from workbench.errors import DataError
 from workbench.extracts import whole
@@ -116,10 +116,7 @@ def earlier(profile: SchemaProfile, compare_to: str | None) -> SchemaProfile | N
     """
     if compare_to != "latest":
         return read_profile(compare_to) if compare_to else None
-    run = os.environ.get("WORKBENCH_RUN_DIR")
-    # The newest by its name; a run that failed early has left no profile.
-    paths = Path(run).parent.glob(f"[0-9]*/{PLACE}") if run else Path().glob(PLACE)
-    for path in sorted(paths, reverse=True):
+    for path in past.files(PLACE) if past.in_run() else Path().glob(PLACE):
         try:
             found = read_profile(path)
         except DataError as error:
