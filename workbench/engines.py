@@ -43,6 +43,7 @@ class Input:
     engine: str
     relation: FromClause
     execute: Callable[[Select[Any]], pl.DataFrame]
+    notes: tuple[tuple[str, int, str, str], ...] = ()  # finding, rows, example, meaning
 
 
 def from_database(database: Database, name: str) -> Input:
@@ -153,10 +154,10 @@ def _duckdb_input(connection: duckdb.DuckDBPyConnection, label: str) -> Input:
     from workbench.feeds import typed_view
 
     try:
-        relation = typed_view(connection, label)
+        relation, notes = typed_view(connection, label)
     except duckdb.Error as error:
         raise DataError(f"{label} cannot be read: {said(error)}") from None
-    return Input(label, "duckdb", relation, executor(connection, label))
+    return Input(label, "duckdb", relation, executor(connection, label), notes)
 
 
 def executor(

@@ -1,11 +1,13 @@
 """A feed as it comes, in text, floats or decimals, given the types Run Colors needs.
 
 Values are never bent to fit: one that is not what its column must hold is an error that names
-the column, the row and the value.
+the column, the row and the value. What is read otherwise than by its plain meaning is noted.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,47 +15,69 @@ import duckdb
 import sqlalchemy as sa
 from sqlalchemy.sql import TableClause
 
+from workbench import moments
 from workbench.colors import MOMENTS, TEXTS, WHOLE, match_columns, type_of
 from workbench.dialects import BLANKS
 from workbench.errors import DataError
+from workbench.moments import SPELLINGS, literal, shaped
+
+Finding = tuple[str, int, str, str]  # finding, rows, example, meaning
 
 FLOATS = ("DOUBLE", "FLOAT")
 NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
-ISO_MOMENT = r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?)?"
-INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT",
-            "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT")  # fmt: skip
+SMALL_INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER")
+LARGE_INTEGERS = ("UBIGINT", "HUGEINT", "UHUGEINT")
+INTEGERS = (*SMALL_INTEGERS, "BIGINT", *LARGE_INTEGERS)
+DAYS = "DATE '0001-01-01' AND DATE '9999-12-31'"
+TIMES = "TIMESTAMP '0001-01-01' AND TIMESTAMP '9999-12-31 23:59:59.999999'"
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """How a raw column is read: its value, and when that value is not what it should be."""
+    """How a raw column is read: its value, when that is bad, and what of it is worth a note."""
 
     name: str
     raw: str
+    kind: str
     value: str
-    bad: str
-    expected: str
+    bad: str | None = None  # None: its type rules that out
+    expected: str = ""
+    text: str = ""  # of a date that is written out
+    notes: Mapping[str, str] | None = None  # spelling, or "NaN": its condition
+
+    @property
+    def ranged(self) -> bool:
+        """Whether a bad value is one beyond limits, which a file's own statistics may rule out."""
+        return self.bad is not None and self.kind not in ("VARCHAR", *FLOATS) and not self.text
 
 
-def typed_view(connection: duckdb.DuckDBPyConnection, label: str) -> TableClause:
-    """Turn the view `raw` into the view `feed` with typed columns, and describe that.
+def typed_view(
+    connection: duckdb.DuckDBPyConnection, label: str
+) -> tuple[TableClause, tuple[Finding, ...]]:
+    """Turn the view `raw` into the view `feed` with typed columns; describe that and its oddities.
 
-    Raises DataError for missing columns and for the first value that cannot be read.
+    Raises DataError for missing columns, for the first value that cannot be read, and for dates
+    with slashes of which none or contradicting ones tell whether days or months come first.
     """
     described = connection.execute("DESCRIBE raw").fetchall()
     types = {str(name): str(kind) for name, kind, *_ in described}
     names = match_columns(list(types), label)
     readings = [_reading(name, found, types[found]) for name, found in names.items()]
-    _refuse_bad_values(connection, readings, label)
+    counts = _counts(connection, readings)
+    _refuse_bad_values(connection, readings, counts, label)
+    day_first = _day_first(connection, readings, counts, label)
+    if day_first:
+        readings = [_reading(r.name, names[r.name], r.kind, day_first=True) for r in readings]
     others = [found for found in types if found not in names.values()]
     columns = [f"{reading.value} AS {quoted(reading.name)}" for reading in readings]
-    columns += [quoted(name) for name in others]
+    columns += [_other_value(name, types[name]) for name in others]
     connection.execute(f"CREATE VIEW feed AS SELECT {', '.join(columns)} FROM raw")  # noqa: S608
-    return sa.table(
+    feed = sa.table(
         "feed",
         *(sa.column(reading.name, type_of(reading.name)) for reading in readings),
         *(sa.column(name, _other_type(types[name])) for name in others),
     )
+    return feed, tuple(_notes(connection, readings, counts, day_first=day_first))
 
 
 def quoted(name: str) -> str:
@@ -61,24 +85,59 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _reading(name: str, found: str, kind: str) -> _Reading:
+def _reading(name: str, found: str, kind: str, *, day_first: bool = False) -> _Reading:
     raw = quoted(found)
-    text = f"nullif(trim({raw}, {_literal(BLANKS)}), '')" if kind == "VARCHAR" else raw
-    present = f"{text} IS NOT NULL"
-    if kind in FLOATS:
-        present = f"({present} AND NOT isnan({raw}))"
     if name in TEXTS:
-        return _Reading(name, raw, _as_text(raw, kind), "FALSE", "text")
+        return _Reading(name, raw, kind, _as_text(raw, kind))
     if name in MOMENTS:
-        value = _as_moment(text, kind)
-        return _Reading(name, raw, value, f"{present} AND {value} IS NULL", "a date as 2026-01-31")
+        return _moment(name, raw, kind, day_first=day_first)
+    notes = {"NaN": f"isnan({raw})"} if kind in FLOATS else {}
+    text = f"nullif(trim({raw}, {literal(BLANKS)}), '')" if kind == "VARCHAR" else raw
     number = _as_number(text, kind)
+    present = f"({text} IS NOT NULL AND NOT isnan({raw}))" if notes else f"{text} IS NOT NULL"
+    digits, scale = map(int, re.findall(r"\d+", kind)) if kind[:7] == "DECIMAL" else (99, 99)
     if name in WHOLE:
         value = f"try_cast({number} AS BIGINT)"
-        bad = f"{present} AND ({value} IS NULL OR {number} <> trunc({number}))"
-        return _Reading(name, raw, value, bad, "a whole number")
+        bad = f"({present} AND ({value} IS NULL OR {number} <> trunc({number})))"
+        fits = kind in (*SMALL_INTEGERS, "BIGINT") or (digits <= 18 and scale == 0)
+        return _Reading(name, raw, kind, value, None if fits else bad, "a whole number", "", notes)
     value = f"try_cast({number} AS DECIMAL(28, 10))"
-    return _Reading(name, raw, value, f"{present} AND {value} IS NULL", "a number")
+    bad = f"({present} AND {value} IS NULL)"
+    if kind == "DOUBLE":
+        # All but the largest can be cast, and trying that is what costs.
+        bad = f"(CASE WHEN abs({raw}) > 9e17 THEN {bad} END)"
+    fits = kind in SMALL_INTEGERS or (digits - scale <= 18 and scale <= 10)
+    return _Reading(name, raw, kind, value, None if fits else bad, "a number", "", notes)
+
+
+def _moment(name: str, raw: str, kind: str, *, day_first: bool) -> _Reading:
+    expected = "a date as 2026-01-31"
+    if kind == "VARCHAR" or kind in ("DOUBLE", *INTEGERS) or kind[:7] == "DECIMAL":
+        text = f"nullif(trim({_as_text(raw, kind)}, {literal(BLANKS)}), '')"
+        value = moments.moment(text, day_first=day_first)
+        spellings = SPELLINGS if kind == "VARCHAR" else ("serials", "digits")
+        notes = {spelling: moments.told(text, spelling) for spelling in spellings}
+        bad = f"({text} IS NOT NULL AND {value} IS NULL)"
+        return _Reading(name, raw, kind, value, bad, expected, text, notes)
+    if kind == "DATE":
+        value, bad = f"try_cast({raw} AS TIMESTAMP)", f"{raw} NOT BETWEEN {DAYS}"
+    elif kind == "TIMESTAMP":
+        value, bad = raw, f"{raw} NOT BETWEEN {TIMES}"
+    elif kind.startswith("TIMESTAMP"):
+        value = _as_plain_moment(raw, kind)
+        bad = f"({raw} IS NOT NULL AND ({value} NOT BETWEEN {TIMES} OR {value} IS NULL))"
+    else:
+        value, bad = "NULL::TIMESTAMP", f"{raw} IS NOT NULL"
+    return _Reading(name, raw, kind, value, bad, expected)
+
+
+def _as_plain_moment(raw: str, kind: str) -> str:
+    # Without the ICU extension only the epoch tells a zoned moment; it is UTC by definition.
+    if kind == "TIMESTAMPTZ_NS":
+        return f"make_timestamp(epoch_ns({raw}) // 1000)"
+    if kind == "TIMESTAMP WITH TIME ZONE":
+        return f"make_timestamp(epoch_us({raw}))"
+    return f"try_cast({raw} AS TIMESTAMP)"
 
 
 def _as_text(raw: str, kind: str) -> str:
@@ -93,21 +152,6 @@ def _as_text(raw: str, kind: str) -> str:
     return f"CAST({raw} AS VARCHAR)"
 
 
-def _as_moment(text: str, kind: str) -> str:
-    # Without the ICU extension only the epoch tells a zoned moment; it is UTC by definition.
-    if kind == "TIMESTAMPTZ_NS":
-        moment = f"make_timestamp(epoch_ns({text}) // 1000)"
-    elif kind == "TIMESTAMP WITH TIME ZONE":
-        moment = f"make_timestamp(epoch_us({text}))"
-    elif kind == "VARCHAR":
-        moment = _shaped(text, ISO_MOMENT, "TIMESTAMP")
-    elif kind == "DATE" or kind.startswith("TIMESTAMP"):
-        moment = f"try_cast({text} AS TIMESTAMP)"
-    else:
-        return "NULL::TIMESTAMP"
-    return f"CASE WHEN isfinite({moment}) THEN {moment} END"
-
-
 def _as_number(text: str, kind: str) -> str:
     if kind == "DOUBLE" or kind in INTEGERS:
         # A double of 17 digits is whole itself; scaled to a decimal it no longer would be.
@@ -116,51 +160,154 @@ def _as_number(text: str, kind: str) -> str:
         # By its shortest spelling: 99.1, not the 99.0999984741 that single precision holds.
         return f"try_cast(CAST({text} AS VARCHAR) AS DECIMAL(38, 10))"
     if kind == "VARCHAR":
-        return _shaped(text, NUMBER, "DECIMAL(38, 10)")
+        return shaped(text, NUMBER, f"try_cast({text} AS DECIMAL(38, 10))")
     return f"try_cast({text} AS DECIMAL(38, 10))" if kind[:7] == "DECIMAL" else "NULL::DECIMAL"
 
 
-def _shaped(text: str, pattern: str, kind: str) -> str:
-    # DuckDB's own casts take 1_000 for a thousand and drop the offset of a time.
-    matches = f"regexp_full_match({text}, {_literal(pattern)})"
-    return f"CASE WHEN {matches} THEN try_cast({text} AS {kind}) END"
+def _counts(
+    connection: duckdb.DuckDBPyConnection, readings: Sequence[_Reading]
+) -> dict[tuple[str, str], Any]:
+    """Count, in one scan, what can only be known by looking at each value."""
+    asked: dict[tuple[str, str], str] = {}
+    for reading in readings:
+        if reading.bad and not reading.ranged:
+            asked[reading.name, "bad"] = f"count(*) FILTER ({reading.bad})"
+        for note, condition in (reading.notes or {}).items():
+            asked[reading.name, note] = f"count(*) FILTER ({condition})"
+            if note in SPELLINGS:
+                asked[reading.name, f"{note} example"] = f"min({reading.raw}) FILTER ({condition})"
+        if "slashes" in (reading.notes or {}):
+            for part in (1, 2):
+                above = moments.part_above_12(reading.text, part)
+                asked[reading.name, f"part {part}"] = f"count(*) FILTER ({above})"
+    if not asked:
+        return {}
+    found = connection.execute(f"SELECT {', '.join(asked.values())} FROM raw").fetchone()  # noqa: S608
+    return dict(zip(asked, found or (), strict=True))
 
 
 def _refuse_bad_values(
-    connection: duckdb.DuckDBPyConnection, readings: list[_Reading], label: str
+    connection: duckdb.DuckDBPyConnection,
+    readings: Sequence[_Reading],
+    counts: Mapping[tuple[str, str], Any],
+    label: str,
 ) -> None:
-    counts = ", ".join(f"count(*) FILTER ({reading.bad})" for reading in readings)
-    row = connection.execute(f"SELECT {counts} FROM raw").fetchone()  # noqa: S608
-    for reading, count in zip(readings, row or (), strict=True):
-        if count:
-            number, value = _first_bad(connection, reading)
+    ranged = [reading.bad for reading in readings if reading.bad and reading.ranged]
+    any_ranged = f"SELECT 1 FROM raw WHERE {' OR '.join(ranged)} LIMIT 1"  # noqa: S608
+    beyond = bool(ranged) and connection.execute(any_ranged).fetchone() is not None
+    for reading in readings:
+        suspected = beyond if reading.ranged else counts.get((reading.name, "bad"))
+        if suspected and reading.bad:
+            number, value, count = _first(connection, reading.raw, reading.bad)
+            if number:
+                raise DataError(
+                    f"{label}: column {reading.name} holds {value!r} in row {number}, "
+                    f"where {reading.expected} belongs"
+                    + (f" ({count:,} such rows)." if count > 1 else "."),
+                    "Rows are counted from 1, without the header. Correct the file and run again.",
+                )
+
+
+def _day_first(
+    connection: duckdb.DuckDBPyConnection,
+    readings: Sequence[_Reading],
+    counts: Mapping[tuple[str, str], Any],
+    label: str,
+) -> bool:
+    """Tell whether days come before months in dates with slashes; raises where nothing does."""
+    slashed = [reading for reading in readings if counts.get((reading.name, "slashes"))]
+    proofs = []
+    for part, order in ((1, "with the day first"), (2, "with the month first")):
+        for reading in slashed:
+            if counts[reading.name, f"part {part}"]:
+                condition = moments.part_above_12(reading.text, part)
+                number, value, _ = _first(connection, reading.raw, condition)
+                proofs.append(
+                    (part, f"column {reading.name} holds {value!r} in row {number}", order)
+                )
+                break
+    way_out = "Write dates as 2026-01-31, or as dates of Excel, and run again."
+    if len(proofs) > 1:
+        both = " and ".join(f"{place}, {order}" for _, place, order in proofs)
+        raise DataError(f"{label}: {both}.", way_out)
+    if proofs:
+        return proofs[0][0] == 1
+    for reading in slashed:
+        condition = moments.parts_differ(reading.text)
+        number, value, count = _first(connection, reading.raw, condition)
+        if number:
             raise DataError(
-                f"{label}: column {reading.name} holds {value!r} in row {number}, "
-                f"where {reading.expected} belongs"
-                + (f" ({count:,} such rows)." if count > 1 else "."),
-                "Rows are counted from 1, without the header. Correct the file and run again.",
+                f"{label}: column {reading.name} holds {value!r} in row {number}, and no date of "
+                f"the file tells whether its day or its month comes first ({count:,} such rows).",
+                way_out,
             )
+    return False
 
 
-def _first_bad(connection: duckdb.DuckDBPyConnection, reading: _Reading) -> tuple[int, Any]:
+def _notes(
+    connection: duckdb.DuckDBPyConnection,
+    readings: Sequence[_Reading],
+    counts: Mapping[tuple[str, str], Any],
+    *,
+    day_first: bool,
+) -> Iterator[Finding]:
+    for reading in readings:
+        for note in reading.notes or ():
+            rows = counts[reading.name, note]
+            if not rows:
+                continue
+            if note not in SPELLINGS:
+                yield "NaN in a column of numbers", rows, reading.name, "read as a missing value"
+                continue
+            example = counts[reading.name, f"{note} example"]
+            raw = f"(SELECT CAST(? AS {reading.kind}) AS {reading.raw})"
+            query = f"SELECT {reading.text}, CAST({reading.value} AS VARCHAR) FROM {raw}"  # noqa: S608
+            text, value = connection.execute(query, [example]).fetchone() or ("", "")
+            spelling = SPELLINGS[note]
+            meaning = spelling.meaning.format("", "day" if day_first else "month")
+            shown = f"{text[:30]} \N{RIGHTWARDS ARROW} {value.removesuffix(' 00:00:00')}"
+            yield spelling.finding, rows, shown, f"in {reading.name}: {meaning}"
+
+
+def _first(connection: duckdb.DuckDBPyConnection, raw: str, condition: str) -> tuple[int, str, int]:
+    """Find the first row that meets a condition: its number, its value, and how many do."""
     row = connection.execute(
-        f"SELECT number, value FROM (SELECT row_number() OVER () AS number, "  # noqa: S608
-        f"CAST({reading.raw} AS VARCHAR) AS value, ({reading.bad}) AS bad FROM raw) "
-        "WHERE bad ORDER BY number LIMIT 1"
+        f"SELECT number, value, count(*) OVER () FROM (SELECT row_number() OVER () AS number, "  # noqa: S608
+        f"CAST({raw} AS VARCHAR) AS value, ({condition}) AS met FROM raw) "
+        "WHERE met ORDER BY number LIMIT 1"
     ).fetchone()
-    assert row is not None  # noqa: S101
-    return int(row[0]), str(row[1])[:60]
+    return (int(row[0]), str(row[1])[:60], int(row[2])) if row else (0, "", 0)
 
 
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _other_value(name: str, kind: str) -> str:
+    # A category is ordered by its place in a list that differs from file to file.
+    return f"CAST({quoted(name)} AS VARCHAR) AS {quoted(name)}" if _is_enum(kind) else quoted(name)
+
+
+def _is_enum(kind: str) -> bool:
+    return kind.startswith("ENUM(") and kind.endswith(")")
 
 
 def _other_type(kind: str) -> sa.types.TypeEngine[Any]:
-    if kind == "VARCHAR":
+    plain: dict[str, sa.types.TypeEngine[Any]] = {
+        "VARCHAR": sa.String(),
+        "BLOB": sa.LargeBinary(),
+        "BIT": sa.LargeBinary(),
+        "BOOLEAN": sa.Boolean(),
+        "DATE": sa.Date(),
+        "FLOAT": sa.Float(),
+        "DOUBLE": sa.Double(),
+        **dict.fromkeys((*SMALL_INTEGERS, "BIGINT"), sa.BigInteger()),
+        **dict.fromkeys(LARGE_INTEGERS, sa.Numeric(38, 0)),
+    }
+    if kind in plain:
+        return plain[kind]
+    if _is_enum(kind):
         return sa.String()
-    if kind in ("BLOB", "BIT"):
-        return sa.LargeBinary()
     if kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION", "JSON", "VARIANT")):
         return sa.JSON()
+    if kind.startswith("TIMESTAMP"):
+        return sa.TIMESTAMP(timezone="TZ" in kind or "ZONE" in kind)
+    if kind.startswith("DECIMAL"):
+        return sa.Numeric(*map(int, re.findall(r"\d+", kind)))
     return sa.types.NullType()
