@@ -134,6 +134,8 @@ class Settings(BaseSettings):
     reports: Path = Path("reports")
     notebooks: Path = Path("notebooks")
     expectations: Path = Path("expectations")
+    rules: Path = Path("params/rules")
+    presets: Path = Path("params/presets")
     kernels: Kernels = Kernels()
 
     @field_validator("sources", mode="before")

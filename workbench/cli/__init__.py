@@ -72,6 +72,7 @@ from workbench.cli import (  # noqa: E402
     extracts,  # noqa: F401
     profiles,  # noqa: F401
     reports,  # noqa: F401
+    rules,  # noqa: F401
     runs,  # noqa: F401
     sources,  # noqa: F401
     validations,  # noqa: F401
