@@ -1,4 +1,4 @@
-"""Tables a reader can read, and files beside the report: `table()` and `save()`."""
+"""Tables a reader can read, and files beside the report: `table()`, `details()` and `save()`."""
 
 from __future__ import annotations
 
@@ -51,19 +51,11 @@ def table(
     """
     from great_tables import GT
 
-    labels = columns if isinstance(columns, Mapping) else {name: name for name in columns or ()}
-    if unknown := [name for name in labels if name not in frame.columns]:
-        raise UsageError(
-            f"table() was asked for the column {unknown[0]!r}.",
-            f"The frame has: {', '.join(frame.columns)}.",
-        )
-    chosen = frame.select(list(labels)) if labels else frame
+    labels = _labels(frame, columns)
+    chosen = frame.select(*labels)
     numbers = chosen.select(cs.numeric()).columns
-    cut = _days(chosen.head(rows)).with_columns(
-        cs.boolean().replace_strict({True: "yes", False: "", None: None}, return_dtype=pl.String)
-    )
     shown = (
-        GT(cut.select(_for_formatting(column) for column in cut), id=_slug(caption))
+        GT(_readable(chosen.head(rows)), id=_slug(caption))
         .tab_header(title=caption)
         .cols_label({name: label for name, label in labels.items() if name != label})
         .cols_align(align="right", columns=numbers)
@@ -80,20 +72,70 @@ def table(
     return Shown(shown.as_raw_html(), text)
 
 
-def save(frame: pl.DataFrame, name: str, formats: Sequence[str] = FORMATS) -> Shown:
+def details(
+    frame: pl.DataFrame,
+    caption: str,
+    *,
+    by: str,
+    about: Sequence[str] = (),
+    columns: Mapping[str, str] | Sequence[str] | None = None,
+    groups: int = 50,
+    rows: int = 10,
+    rest: str | None = None,
+) -> Shown:
+    """Show the rows of each value of the column `by` in a small table that a click unfolds.
+
+    Values come in the order in which they first appear: the first `groups` of them, with their
+    first `rows` rows. `about` names columns whose first value stands beside the value. `columns`,
+    `rest` and how values are written are those of `table()`. In print all of it is unfolded.
+    """
+    labels, keys = _labels(frame, columns), list(dict.fromkeys([by, *about]))
+    firsts = frame.select(*_labels(frame, keys)).unique(by, keep="first", maintain_order=True)
+    found, firsts = firsts.height, firsts.head(groups)
+    kept = frame.join(firsts, on=by, how="semi", nulls_equal=True, maintain_order="left")
+    parts = kept.partition_by(by, maintain_order=True)
+    heads = pl.concat([frame.clear(), *(part.head(rows) for part in parts)]).select(*labels)
+    right = " ".join(f"r{n}" for n, dtype in enumerate(heads.dtypes, 1) if dtype.is_numeric())
+    header = "".join(f'<th scope="col">{html.escape(label)}</th>' for label in labels.values())
+    lines = iter(_texts(heads))
+    shown = []
+    for (name, *facts), part in zip(_texts(firsts), parts, strict=True):
+        size = f"{part.height:,} row{'s' * (part.height != 1)}"
+        cut = f"the first {rows:,} of {size}" if part.height > rows else size
+        body = "".join(
+            f"<tr>{''.join(f'<td>{cell}</td>' for cell in next(lines))}</tr>"
+            for _ in range(min(rows, part.height))
+        )
+        shown.append(
+            f'<details class="rows"><summary><b>{name}</b> {" · ".join([*facts, size])}</summary>'
+            f'<table class="{right}"><caption>{name}: {cut}</caption>'
+            f"<thead><tr>{header}</tr></thead><tbody>{body}</tbody></table></details>"
+        )
+    count = f"the first {groups:,} of {found:,}" if found > groups else f"{found:,}"
+    where = f"; all rows are in {rest}" if rest else ""
+    text = f"{caption} ({count}{where})"
+    return Shown(f"<p><strong>{html.escape(text)}</strong></p>{''.join(shown)}", text)
+
+
+def save(
+    frame: pl.DataFrame, name: str, formats: Sequence[str] = FORMATS, *, by: str | None = None
+) -> Shown:
     """Write a frame into the run's `data` folder as `name.parquet`, `.csv` and `.xlsx`.
 
     Outside a run the folder is `data` in the current one. Each file appears whole or not at all.
     Excel holds 15 digits, so longer numbers and identifiers go there as text; texts never
-    become formulas or links. Raises UsageError for an unknown format.
+    become formulas or links. With `by`, each value of that column has a Parquet file as well,
+    `name/VALUE.parquet`, named as `partitions.stems` has it. Raises UsageError for an unknown
+    format or column.
     """
-    from workbench import extracts
+    from workbench import extracts, partitions
 
-    if set(formats) - set(FORMATS) or not re.fullmatch(r"[\w. -]+", name):
+    if set(formats) - set(FORMATS) or not re.fullmatch(r"[\w. -]+", name) or not name.strip(". "):
         raise UsageError(
             f"save() cannot write {name!r} as {', '.join(formats)}.",
             f"Formats: {', '.join(FORMATS)}; names are made of letters, digits, '_', '-', '.'.",
         )
+    _labels(frame, [by] if by is not None else None)
     folder = Path(os.environ.get("WORKBENCH_RUN_DIR", ".")) / "data"
     folder.mkdir(parents=True, exist_ok=True)
     for kind in formats:
@@ -102,9 +144,65 @@ def save(frame: pl.DataFrame, name: str, formats: Sequence[str] = FORMATS) -> Sh
         path = folder / f"{name}.{kind}"
         extracts.write(iter([rows]), path, overwrite=True, progress=False)
     names = [f"data/{name}.{kind}" for kind in formats]
-    links = ", ".join(f'<a href="{quote(path)}">{html.escape(path)}</a>' for path in names)
     size = f"{frame.height:,} rows, {frame.width} columns"
-    return Shown(f"<p>{links}: {size}</p>", f"{', '.join(names)}: {size}")
+    shown, text = f"<p>{_links(names)}: {size}</p>", f"{', '.join(names)}: {size}"
+    if by is not None:
+        files = [
+            f"data/{name}/{stem}.parquet" for stem in partitions.write(frame, by, folder / name)
+        ]
+        shown += (
+            f"<p>data/{html.escape(name)}, by {html.escape(by)}: {_links(files, short=True)}</p>"
+        )
+        text += f"; data/{name}, by {by}: {len(files):,} files"
+    return Shown(shown, text)
+
+
+def _links(paths: Sequence[str], *, short: bool = False) -> str:
+    return ", ".join(
+        f'<a href="{quote(path)}">{html.escape(Path(path).stem if short else path)}</a>'
+        for path in paths
+    )
+
+
+def _labels(
+    frame: pl.DataFrame, columns: Mapping[str, str] | Sequence[str] | None
+) -> Mapping[str, str]:
+    """Map the columns to be shown to their names for the reader; raises UsageError."""
+    if not isinstance(columns, Mapping):
+        columns = {name: name for name in columns or frame.columns}
+    if unknown := [name for name in columns if name not in frame.columns]:
+        raise UsageError(
+            f"The column {unknown[0]!r} was asked for, which the frame has not.",
+            f"The frame has: {', '.join(frame.columns)}.",
+        )
+    return columns
+
+
+def _readable(frame: pl.DataFrame) -> pl.DataFrame:
+    """Turn midnights into days, truth into words, and exact numbers into text."""
+    words = cs.boolean().replace_strict(
+        {True: "yes", False: "", None: None}, return_dtype=pl.String
+    )
+    days = _days(frame).with_columns(words)
+    return days.select(_for_formatting(column) for column in days)
+
+
+def _texts(frame: pl.DataFrame) -> list[tuple[str, ...]]:
+    """Write rows as `table()` shows them, escaped."""
+    return list(zip(*map(_written, _readable(frame)), strict=True))
+
+
+def _written(column: pl.Series) -> list[str]:
+    if column.dtype.is_integer():
+        texts = [v if v is None else f"{v:,}".replace("-", "−") for v in column]
+    elif column.dtype.is_float():
+        short = [
+            v if v is None else f"{v:,.{SHOWN_DECIMALS}f}".rstrip("0").rstrip(".") for v in column
+        ]
+        texts = [v and v.replace("-", "−") for v in short]
+    else:
+        texts = column.cast(pl.String).to_list()
+    return ["–" if text is None else html.escape(text) for text in texts]
 
 
 def _days(frame: pl.DataFrame) -> pl.DataFrame:

@@ -29,7 +29,8 @@ _DROPPED_WITH_CONTENT = set(
 _CLASSES = set(
     "dataframe gt_table gt_right gt_center gt_group_heading gt_summary_row gt_first_summary_row "
     "gt_grand_summary_row gt_first_grand_summary_row gt_stub gt_sourcenote gt_footnote "
-    "gt_column_spanner_outer gt_title gt_subtitle".split()
+    "gt_column_spanner_outer gt_title gt_subtitle "
+    "rows r1 r2 r3 r4 r5 r6 r7 r8 r9 r10 r11 r12".split()
 )
 _STYLES = set(
     "background-color color font-style font-variant-numeric font-weight text-align "
