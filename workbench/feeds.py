@@ -309,5 +309,6 @@ def _other_type(kind: str) -> sa.types.TypeEngine[Any]:
     if kind.startswith("TIMESTAMP"):
         return sa.TIMESTAMP(timezone="TZ" in kind or "ZONE" in kind)
     if kind.startswith("DECIMAL"):
-        return sa.Numeric(*map(int, re.findall(r"\d+", kind)))
+        precision, scale = map(int, re.findall(r"\d+", kind))
+        return sa.Numeric(precision, scale)
     return sa.types.NullType()
