@@ -119,6 +119,15 @@ class Kernels(BaseModel):
     preload: tuple[str, ...] | None = Field(default=None, description="modules; None: the usual")
 
 
+class Spark(BaseModel):
+    """Where the engine spark runs, and how."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    master: str = Field(default="local[*]", description="this machine, or the URL of a cluster")
+    conf: dict[str, str] = Field(default_factory=dict, description="any spark.* settings")
+
+
 class Settings(BaseSettings):
     """All the settings there are; any key can be overridden as WORKBENCH_SECTION__KEY."""
 
@@ -137,6 +146,7 @@ class Settings(BaseSettings):
     rules: Path = Path("params/rules")
     presets: Path = Path("params/presets")
     kernels: Kernels = Kernels()
+    spark: Spark = Spark()
 
     @field_validator("sources", mode="before")
     @classmethod
@@ -225,7 +235,8 @@ def load_settings() -> Settings:
         said = f"{place}: {first['msg'].removeprefix('Value error, ')}."
         hint = f"Set in {config.name if config else 'the environment'} or as WORKBENCH_… variables."
         if first["type"] in ("extra_forbidden", "model_type"):
-            model = Kernels if parts[0] == "kernels" else Pool if parts[2:3] == ["pool"] else Source
+            models: dict[str, type[BaseModel]] = {"kernels": Kernels, "spark": Spark}
+            model = Pool if parts[2:3] == ["pool"] else models.get(parts[0], Source)
             known = sorted(field.alias or key for key, field in model.model_fields.items())
             said = f"{place} is a table: write [{place}], and a line for each of its keys below."
             if first["type"] == "extra_forbidden":
