@@ -11,8 +11,9 @@ import feeds
 import openpyxl
 import polars as pl
 import pytest
+import xlsxwriter
 
-from workbench import run_colors
+from workbench import engines, run_colors
 from workbench.errors import DataError, QueryError, UsageError
 
 HEADER = "MESSAGE_ID,CUSIP,PX,RANK,DATE"
@@ -38,6 +39,17 @@ def refused(data: object, **options: object) -> str:
         ([HEADER, "1,ABC,1_000,2,2026-01-09"], "column PX holds '1_000'"),
         ([HEADER, "1,ABC,1,2,2026-01-09 10:00:00+05:00"], "column DATE holds '2026-01-09 10:"),
         ([HEADER, "1,ABC,1,2,infinity"], "column DATE holds 'infinity'"),
+        ([HEADER, ROW, "1,ABC,1,2,30-FEB-2026"], "column DATE holds '30-FEB-2026' in row 2"),
+        ([HEADER, "1,ABC,1,2,09-JAN-2026 25:00"], "column DATE holds '09-JAN-2026 25:00'"),
+        ([HEADER, "1,ABC,1,2,9-Jab-26"], "column DATE holds '9-Jab-26' in row 1"),
+        ([HEADER, "1,ABC,1,2,2026-02-30"], "column DATE holds '2026-02-30' in row 1"),
+        ([HEADER, "1,ABC,1,2,02/30/2026"], "column DATE holds '02/30/2026' in row 1"),
+        ([HEADER, "1,ABC,1,2,13/13/2026"], "column DATE holds '13/13/2026' in row 1"),
+        ([HEADER, "1,ABC,1,2,01/31/26"], "column DATE holds '01/31/26' in row 1"),
+        ([HEADER, "1,ABC,1,2,20260230"], "column DATE holds '20260230' in row 1"),
+        ([HEADER, "1,ABC,1,2,19999"], "column DATE holds '19999' in row 1"),
+        ([HEADER, "1,ABC,1,2,80001"], "column DATE holds '80001' in row 1"),
+        ([HEADER, "1,ABC,1,2,-46031"], "column DATE holds '-46031' in row 1"),
         ([HEADER + ",NOTE,note", ROW + ",1,2"], "the column 'note' twice"),
         ([HEADER, "1,ABC,1,3"], "CSV Error on Line: 2"),
         ([HEADER + ",PX", ROW + ",1"], "column PX twice"),
@@ -256,6 +268,211 @@ def test_a_column_that_is_there_twice(tmp_path: Path, suffix: str) -> None:
         book.active.append([*HEADER.split(","), "PX"])
         book.save(path)
     assert "twice" in refused(path)
+
+
+def written(path: Path, *dates: object) -> Path:
+    """Write a CSV of one color for each date, in that order of MESSAGE_ID."""
+    rows = [f"{number},ABC,100,3,{day}" for number, day in enumerate(dates, start=1)]
+    path.write_text("\n".join([HEADER, *rows]) + "\n")
+    return path
+
+
+def read_dates(data: object, column: str = "DATE") -> list[dt.datetime | None]:
+    return run_colors(data).colors.sort("MESSAGE_ID")[column].to_list()
+
+
+def notes(path: Path) -> dict[str, tuple[int, str]]:
+    return {note: (rows, shown) for note, rows, shown, _ in engines.from_file(path).notes}
+
+
+def test_dates_written_in_many_ways_are_the_days_they_mean(tmp_path: Path) -> None:
+    days = [dt.datetime(2026, 1, 9) - dt.timedelta(days=n * 997) for n in range(8)]
+    moment = dt.datetime(2026, 1, 9, 14, 5, 7)
+    path = written(
+        tmp_path / "feed.csv",
+        days[0].strftime("%d-%b-%Y").upper(),
+        f"{days[1].day}-{days[1]:%b-%y}",
+        days[2].strftime("%Y%m%d"),
+        days[3].isoformat(),
+        days[4].date(),
+        days[5].strftime(" %d-%b-%Y "),
+        days[6].strftime("%d/%m/%Y"),
+        days[7].strftime("%d/%m/%Y"),
+        moment.strftime("%d-%b-%Y %H:%M:%S"),
+        f"31/12/2025 {moment:%H:%M}",
+        "",
+    )
+    assert read_dates(path) == [
+        *days, moment, dt.datetime(2025, 12, 31, 14, 5), None,
+    ]  # fmt: skip
+    assert {name: rows for name, (rows, _) in notes(path).items()} == {
+        "Dates with slashes": 3, "Dates with names of months": 4, "Dates as eight digits": 1,
+    }  # fmt: skip
+
+
+def test_two_digit_years_are_those_of_oracle(tmp_path: Path) -> None:
+    years = {"00": 2000, "26": 2026, "49": 2049, "50": 1950, "99": 1999}
+    path = written(tmp_path / "feed.csv", *(f"09-JAN-{year}" for year in years))
+    assert read_dates(path) == [dt.datetime(year, 1, 9) for year in years.values()]
+    assert "Oracle" in engines.from_file(path).notes[0][3]
+
+
+@pytest.mark.parametrize(("form", "shown"), [("%d/%m/%Y", "day"), ("%m/%d/%Y", "month")])
+def test_one_date_with_slashes_tells_how_all_of_a_file_are_meant(
+    tmp_path: Path, form: str, shown: str
+) -> None:
+    days = [dt.datetime(2026, 1, n) for n in range(1, 13)]
+    lines = [f"{n},ABC,100,3,{day:{form}}," for n, day in enumerate(days)]
+    decides = dt.datetime(2026, 1, 31)
+    # The other column decides, and rows that others contradict nothing of.
+    lines.append(f"99,ABC,100,3,,{decides.strftime(form)}")
+    path = tmp_path / "feed.csv"
+    path.write_text("\n".join([HEADER + ",DATE_1", *lines]))
+    assert read_dates(path) == [*days, None]
+    assert read_dates(path, "DATE_1")[-1] == decides
+    for _, rows, example, meaning in engines.from_file(path).notes:
+        assert f"{shown} first" in meaning
+        text, value = example.split(" \N{RIGHTWARDS ARROW} ")
+        assert dt.datetime.strptime(text, form) == dt.datetime.fromisoformat(value)
+        assert rows == (12 if "DATE:" in meaning else 1)
+
+
+def test_slashes_that_could_mean_two_days_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "feed.csv"
+    message = refused(written(path, "05/05/2026", "2026-01-31", "01/02/2026", "02/01/2026"))
+    assert "feed.csv: column DATE holds '01/02/2026' in row 3" in message
+    assert "day or its month comes first (2 such rows)" in message
+    assert "2026-01-31" in message
+    message = refused(written(path, "05/05/2026", "01/31/2026", "02/01/2026", "28/02/2026"))
+    assert "'28/02/2026' in row 4, with the day first" in message
+    assert "'01/31/2026' in row 2, with the month first" in message
+    # The same day either way.
+    assert read_dates(written(path, "05/05/2026")) == [dt.datetime(2026, 5, 5)]
+
+
+def excel(path: Path, *cells: object) -> Path:
+    """Write DATE cells with xlsxwriter; a tuple is a moment shown as the number it is stored as."""
+    with xlsxwriter.Workbook(str(path)) as book:
+        page = book.add_worksheet()
+        page.write_row(0, 0, HEADER.split(","))
+        shown = book.add_format({"num_format": "yyyy-mm-dd"})
+        for y, cell in enumerate(cells, start=1):
+            page.write_row(y, 0, [y, "ABC", 100, 3])
+            if isinstance(cell, tuple):
+                page.write_datetime(y, 4, *cell)
+            elif isinstance(cell, dt.datetime):
+                page.write_datetime(y, 4, cell, shown)
+            else:
+                page.write(y, 4, cell)
+    return path
+
+
+def test_serials_are_the_days_that_excel_means(tmp_path: Path) -> None:
+    moments = [dt.datetime(2026, 1, 9), dt.datetime(1954, 10, 3), dt.datetime(2119, 1, 10)]
+    moments += [dt.datetime(2026, 1, 9, 23, 59, 59), dt.datetime(2024, 2, 29, 13, 7, 1)]
+    path = excel(tmp_path / "feed.xlsx", *((moment,) for moment in moments))
+    assert read_dates(path) == moments
+    rows, example = notes(path)["Dates as Excel serials"]
+    assert (rows, example) == (5, "20000 \N{RIGHTWARDS ARROW} 1954-10-03")
+    sheet = feeds.read_xlsx(path)
+    assert sheet["DATE"].dtype == pl.Float64
+    sheet.write_csv(tmp_path / "feed.csv")
+    sheet.write_parquet(tmp_path / "feed.parquet")
+    for data in (sheet, tmp_path / "feed.csv", tmp_path / "feed.parquet"):
+        assert read_dates(data) == moments
+
+
+def test_numbers_among_the_dates_of_a_sheet(tmp_path: Path) -> None:
+    days = [dt.datetime(2026, 1, 9), dt.datetime(2026, 1, 8), dt.datetime(2026, 1, 7)]
+    path = excel(tmp_path / "feed.xlsx", days[0], (days[1],), 20260107, None)
+    assert read_dates(path) == [*days, None]
+    assert notes(path).keys() == {"Dates as Excel serials", "Dates as eight digits"}
+    assert "holds '46031' in row" not in refused(excel(path, days[0], 4603.5))
+
+
+@pytest.mark.parametrize("dtype", [pl.Int32, pl.Int64, pl.UInt64, pl.Float64, pl.Decimal(20, 4)])
+def test_whole_numbers_of_any_type_are_days(tmp_path: Path, dtype: pl.DataType) -> None:
+    frame = feeds.frame(feeds.feed(3)).with_columns(
+        pl.Series("DATE", [20260131, 46031, None]).cast(dtype)
+    )
+    found = {day for day in read_dates(frame) if day}
+    assert found == {dt.datetime(2026, 1, 31), dt.datetime(1899, 12, 30) + dt.timedelta(46031)}
+    assert "column DATE holds" in refused(frame.with_columns(pl.lit(12).cast(dtype).alias("DATE")))
+
+
+def test_nan_is_missing_and_said_so_and_infinity_is_refused(tmp_path: Path) -> None:
+    frame = feeds.frame(feeds.feed(4)).with_columns(
+        pl.Series("PX", [float("nan"), 101.5, None, float("nan")])
+    )
+    path = tmp_path / "feed.parquet"
+    frame.write_parquet(path)
+    assert run_colors(path).colors["PX"].null_count() == 3
+    assert notes(path) == {"NaN in a column of numbers": (2, "PX")}
+    for value in (float("inf"), float("-inf"), 1e18):
+        bad = frame.with_columns(pl.Series("PX", [1.0, 2.0, value, float("nan")]))
+        assert "column PX holds" in refused(bad)
+        assert "in row 3" in refused(bad)
+
+
+@pytest.mark.parametrize("column", [pl.Int128, pl.Decimal(38, 0), pl.UInt64])
+def test_whole_numbers_that_no_id_or_price_can_be(column: pl.DataType) -> None:
+    frame = feeds.frame(feeds.feed(2))
+    for name, value in (("MESSAGE_ID", 2**63), ("PX", 10**18)):
+        odd = frame.with_columns(pl.Series(name, [7, value], pl.Int128).cast(column))
+        assert f"column {name} holds '{value}' in row 2" in refused(odd)
+        largest = frame.with_columns(pl.Series(name, [7, value - 1], pl.Int128).cast(column))
+        assert set(run_colors(largest).colors[name].to_list()) == {7, value - 1}
+
+
+@pytest.mark.parametrize(
+    "dtype", [pl.Date, pl.Datetime("us"), pl.Datetime("ms"), pl.Datetime("ns")]
+)
+@pytest.mark.parametrize("form", ["frame", "parquet"])
+def test_days_that_no_calendar_has(tmp_path: Path, dtype: pl.DataType, form: str) -> None:
+    days = pl.Series([20_000, 2**31 - 1], dtype=pl.Int32).cast(pl.Date)
+    if dtype != pl.Date:
+        days = pl.Series([0, 2**63 - 1 if dtype.time_unit != "ms" else 2**61]).cast(dtype)
+    if dtype == pl.Datetime("ns"):
+        days = days - dt.timedelta(days=1)  # DuckDB's infinity
+    data = frame = feeds.frame(feeds.feed(2)).with_columns(days.alias("DATE_1"))
+    if form == "parquet":
+        data = tmp_path / "feed.parquet"
+        frame.write_parquet(data)
+    if dtype == pl.Datetime("ns"):
+        assert dt.datetime(2262, 4, 10, 23, 47, 16, 854775) in read_dates(data, "DATE_1")
+        return
+    message = refused(data)
+    assert "DATE_1" in message or "cannot be read" in message
+
+
+def test_no_rows_are_an_empty_ranking_whatever_holds_them(tmp_path: Path) -> None:
+    frame = feeds.frame(feeds.feed(3)).clear()
+    texts = frame.cast(pl.String)
+    feeds.write_csv([], tmp_path / "feed.csv")
+    feeds.write_xlsx([], tmp_path / "feed.xlsx")
+    feeds.write_parquet([], tmp_path / "feed.parquet")
+    for data in (frame, texts, *(tmp_path / f"feed.{kind}" for kind in ("csv", "xlsx", "parquet"))):
+        ranked = run_colors(data)
+        assert (ranked.colors.shape, ranked.parents.height) == ((0, 22), 0)
+        assert repr(ranked).startswith("0 colors were read from")
+
+
+def test_columns_that_lack_are_named_whatever_lacks_them(tmp_path: Path) -> None:
+    frame = feeds.frame(feeds.feed(3)).drop("PX", "DATE", "DATE_1")
+    frame.write_parquet(tmp_path / "feed.parquet")
+    frame.write_csv(tmp_path / "feed.csv")
+    frame.write_excel(tmp_path / "feed.xlsx")
+    for data in (frame, *(tmp_path / f"feed.{kind}" for kind in ("csv", "xlsx", "parquet"))):
+        assert "lacks the columns PX, DATE_1 or DATE" in refused(data)
+
+
+def test_categories_are_ordered_as_the_text_they_are() -> None:
+    frame = feeds.frame([feeds.feed(1)[0]] * 3)
+    found = []
+    for values in (["b", "a", "c"], ["c", "b", "a"]):
+        order = pl.Series("NOTE", values, dtype=pl.Enum(values))
+        found.append(run_colors(frame.with_columns(order)).colors["NOTE"].to_list())
+    assert found == [["a", "b", "c"]] * 2
 
 
 def test_other_columns_of_any_type_are_kept() -> None:

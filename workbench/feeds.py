@@ -182,8 +182,8 @@ def _counts(
                 asked[reading.name, f"part {part}"] = f"count(*) FILTER ({above})"
     if not asked:
         return {}
-    found = connection.execute(f"SELECT {', '.join(asked.values())} FROM raw").fetchone()  # noqa: S608
-    return dict(zip(asked, found or (), strict=True))
+    (found,) = connection.execute(f"SELECT {', '.join(asked.values())} FROM raw").fetchall()  # noqa: S608
+    return dict(zip(asked, found, strict=True))
 
 
 def _refuse_bad_values(
@@ -194,7 +194,7 @@ def _refuse_bad_values(
 ) -> None:
     ranged = [reading.bad for reading in readings if reading.bad and reading.ranged]
     any_ranged = f"SELECT 1 FROM raw WHERE {' OR '.join(ranged)} LIMIT 1"  # noqa: S608
-    beyond = bool(ranged) and connection.execute(any_ranged).fetchone() is not None
+    beyond = bool(ranged) and connection.execute(any_ranged).fetchall() != []
     for reading in readings:
         suspected = beyond if reading.ranged else counts.get((reading.name, "bad"))
         if suspected and reading.bad:
@@ -262,7 +262,7 @@ def _notes(
             example = counts[reading.name, f"{note} example"]
             raw = f"(SELECT CAST(? AS {reading.kind}) AS {reading.raw})"
             query = f"SELECT {reading.text}, CAST({reading.value} AS VARCHAR) FROM {raw}"  # noqa: S608
-            text, value = connection.execute(query, [example]).fetchone() or ("", "")
+            ((text, value),) = connection.execute(query, [example]).fetchall()
             spelling = SPELLINGS[note]
             meaning = spelling.meaning.format("", "day" if day_first else "month")
             shown = f"{text[:30]} \N{RIGHTWARDS ARROW} {value.removesuffix(' 00:00:00')}"
@@ -271,12 +271,12 @@ def _notes(
 
 def _first(connection: duckdb.DuckDBPyConnection, raw: str, condition: str) -> tuple[int, str, int]:
     """Find the first row that meets a condition: its number, its value, and how many do."""
-    row = connection.execute(
+    rows = connection.execute(
         f"SELECT number, value, count(*) OVER () FROM (SELECT row_number() OVER () AS number, "  # noqa: S608
         f"CAST({raw} AS VARCHAR) AS value, ({condition}) AS met FROM raw) "
         "WHERE met ORDER BY number LIMIT 1"
-    ).fetchone()
-    return (int(row[0]), str(row[1])[:60], int(row[2])) if row else (0, "", 0)
+    ).fetchall()
+    return next(((number, str(value)[:60], count) for number, value, count in rows), (0, "", 0))
 
 
 def _other_value(name: str, kind: str) -> str:

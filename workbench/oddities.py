@@ -117,7 +117,7 @@ def _prices(colors: pl.DataFrame) -> Iterator[Finding]:
     px = pl.col("PX")
     yield from _rows_where(
         colors, px <= 0, "PX",
-        "Price zero or below", "no price of a bond: a typing slip, or an empty cell that became a 0",
+        "Price zero or below", "no price of a bond: a slip, or an empty cell that became a 0",
     )  # fmt: skip
     yield from _rows_where(
         colors, ((px > 0) & (px < LOWEST_PRICE)) | (px > HIGHEST_PRICE), "PX",
