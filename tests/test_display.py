@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
+import html
 import html.parser
+import re
 from decimal import Context, Decimal
 from pathlib import Path
 
 import openpyxl
 import polars as pl
 import pytest
-from hypothesis import given
+from feeds import feed
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench import save, table
+from workbench import details, save, table
 from workbench.cells import plain
 from workbench.errors import DataError, UsageError
+from workbench.partitions import stems
+from workbench.reporting.sanitise import Outline, sanitise
 
 FRAME = pl.DataFrame(
     {
@@ -173,3 +178,120 @@ def test_what_cannot_be_written_leaves_nothing(project: Path) -> None:
     with pytest.raises(DataError, match="Excel holds 1,048,575 rows"):
         save(long, "x", formats=["xlsx"])
     assert list((project / "data").iterdir()) == []
+
+
+def groups_of(text: str) -> list[tuple[str, list[str]]]:
+    """Return the summary of each disclosure, and its table's cells."""
+    closed = [piece.split("</details>")[0] for piece in text.split("<details")[1:]]
+    assert not any(piece.startswith(" open") for piece in closed)
+    return [
+        (html.unescape(re.sub(r"<[^>]*>", "", piece.split(">", 1)[1].split("</summary>")[0])),
+         Cells(piece).cells)
+        for piece in closed
+    ]  # fmt: skip
+
+
+def test_groups_unfold_into_tables_that_show_values_as_a_table_does() -> None:
+    whole = pl.concat([FRAME, FRAME.reverse(), FRAME.clear()])
+    shown = details(whole, "By message", by="MESSAGE_ID", about=["T", "PX"])
+    groups = groups_of(str(sanitise(shown.html, Outline(set()))))
+    cells = Cells(table(FRAME, "All of it").html).cells
+    first, second = cells[8:15], cells[15:22]
+    names = [
+        "17679633591029711 <script>alert(1)</script> · 101.39507",
+        '– =HYPERLINK("http://x") · 100',
+    ]
+    assert groups == [
+        (f"{names[0]} · 2 rows", [*cells[1:8], *first * 2]),
+        (f"{names[1]} · 2 rows", [*cells[1:8], *second * 2]),
+    ]
+    assert repr(shown) == "By message (2)"
+    assert 'aria-label="17679633591029711: 2 rows"' in sanitise(shown.html, Outline(set()))
+
+
+def test_of_many_groups_and_rows_the_first_are_shown_and_the_rest_is_told() -> None:
+    frame = pl.DataFrame({"key": [n % 70 for n in range(7000)], "n": range(7000)})
+    shown = details(frame, "Many", by="key", columns={"n": "N"}, rows=3, rest="data/n.csv")
+    groups = groups_of(shown.html)
+    assert [name for name, _ in groups] == [f"{n} 100 rows" for n in range(50)]
+    assert groups[49][1] == ["N", "49", "119", "189"]
+    assert "<caption>49: the first 3 of 100 rows</caption>" in shown.html
+    assert repr(shown) == "Many (the first 50 of 70; all rows are in data/n.csv)"
+    assert html.escape(repr(shown)) in shown.html
+    one = details(frame.head(1), "One", by="key", columns=["n"])
+    assert groups_of(one.html) == [("0 1 row", ["n", "0"])]
+    assert groups_of(details(frame.clear(), "None", by="key").html) == []
+
+
+def test_fifty_groups_of_ten_rows_stay_light() -> None:
+    rows = feed(5_000)
+    frame = pl.DataFrame({name: [row[name] for row in rows] for name in rows[0]})
+    keys = frame["CUSIP"].value_counts(sort=True).head(60)["CUSIP"]
+    busy = frame.filter(pl.col("CUSIP").is_in(keys.implode()))
+    shown = details(
+        busy, "Busy", by="CUSIP", about=["TICKER"],
+        columns=["RANK", "BIAS", "DATE_1", "PX", "SOURCE", "COV_PRICE", "PERCENT_DIFF", "ASK"],
+    )  # fmt: skip
+    assert len(groups_of(shown.html)) == 50
+    assert len(sanitise(shown.html, Outline(set())).encode()) < 90_000
+    assert "style=" not in shown.html
+
+
+def test_a_column_that_details_lack_is_named() -> None:
+    with pytest.raises(UsageError, match="zz"):
+        details(FRAME, "x", by="zz")
+    with pytest.raises(UsageError, match="zz"):
+        details(FRAME, "x", by="N", about=["zz"])
+
+
+HOSTILE = [
+    "MM-CLO", "US_Equity_2.0", "../x", "..", ".", "", "A/B", "A B", "A_B", "a_b", "none", None,
+    "x" * 300, "é", "e\u0301", "C:\\x", "<b>", "a\nb", "%2e%2e", "NONE",
+]  # fmt: skip
+
+
+def test_each_value_has_a_file_of_its_own_inside_the_folder(project: Path) -> None:
+    frame = pl.DataFrame({"SECTOR": HOSTILE * 2, "n": range(2 * len(HOSTILE))})
+    shown = save(frame, "colors", formats=["parquet"], by="SECTOR")
+    files = sorted((project / "data/colors").iterdir())
+    assert sorted(path.name for path in (project / "data").iterdir()) == [
+        "colors", "colors.parquet",
+    ]  # fmt: skip
+    assert len({path.name.lower() for path in files}) == len(files) == len(HOSTILE)
+    found = {}
+    for path in files:
+        part = pl.read_parquet(path)
+        [value] = part["SECTOR"].unique().to_list()
+        assert part.equals(frame.filter(pl.col("SECTOR").eq_missing(value)))
+        found[value] = path.name
+        assert f'href="data/colors/{path.name}"' in shown.html
+    assert set(found) == set(HOSTILE)
+    assert (found["MM-CLO"], found["US_Equity_2.0"], found[None]) == (
+        "MM-CLO.parquet", "US_Equity_2.0.parquet", "none.parquet",
+    )  # fmt: skip
+    assert all(re.fullmatch(r"\w[\w.-]*\.parquet", path.name, re.ASCII) for path in files)
+    assert repr(shown).endswith(f"data/colors, by SECTOR: {len(HOSTILE)} files")
+
+
+@given(st.lists(st.text(max_size=8) | st.none() | st.integers(), unique=True, max_size=12))
+@settings(max_examples=15, deadline=None)
+def test_no_two_values_share_a_name(values: list[str | int | None]) -> None:
+    values = list({str(value): value for value in values}.values())
+    names = stems(values)
+    again = stems([*names.values()])
+    assert len({name.lower() for name in names.values()}) == len(values)
+    assert len({name.lower() for name in again.values()}) == len(values)
+
+
+def test_files_of_values_that_are_gone_go_too(project: Path) -> None:
+    frame = pl.DataFrame({"DAY": [dt.date(2026, 1, 9), dt.date(2026, 1, 8)]})
+    save(frame, "days", formats=[], by="DAY")
+    (project / "data/days/notes.txt").touch()
+    save(frame.head(1), "days", formats=[], by="DAY")
+    assert sorted(path.name for path in (project / "data/days").iterdir()) == [
+        "2026-01-09.parquet", "notes.txt",
+    ]  # fmt: skip
+    for name, by in (("..", "DAY"), ("days", "zz")):
+        with pytest.raises(UsageError):
+            save(frame, name, by=by)
+    assert [path.name for path in project.iterdir()] == ["data"]

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from workbench.database import Database, connect
-    from workbench.display import save, table
+    from workbench.desk import breaches, dealers, differences, markets, movements, stale
+    from workbench.display import details, save, table
     from workbench.errors import WorkbenchError
     from workbench.oddities import findings
+    from workbench.past import earlier_colors
     from workbench.profiling.drift import drift
     from workbench.profiling.model import SchemaProfile, read_profile
     from workbench.profiling.survey import profile_schema
@@ -34,14 +36,22 @@ __all__ = [
     "Validation",
     "WorkbenchError",
     "as_of",
+    "breaches",
     "connect",
+    "dealers",
+    "details",
+    "differences",
     "drift",
+    "earlier_colors",
     "findings",
+    "markets",
+    "movements",
     "profile_schema",
     "read_profile",
     "record",
     "run_colors",
     "save",
+    "stale",
     "suggest",
     "table",
     "validate",
@@ -54,11 +64,19 @@ __version__ = "0.1.0"
 _HOME = {
     "Database": "database",
     "connect": "database",
+    "breaches": "desk",
+    "dealers": "desk",
+    "differences": "desk",
+    "markets": "desk",
+    "movements": "desk",
+    "stale": "desk",
+    "details": "display",
     "save": "display",
     "table": "display",
     "WorkbenchError": "errors",
     "findings": "oddities",
     "drift": "profiling.drift",
+    "earlier_colors": "past",
     "SchemaProfile": "profiling.model",
     "read_profile": "profiling.model",
     "profile_schema": "profiling.survey",

@@ -193,15 +193,18 @@ def _texts(frame: pl.DataFrame) -> list[tuple[str, ...]]:
 
 
 def _written(column: pl.Series) -> list[str]:
-    if column.dtype.is_integer():
-        texts = [v if v is None else f"{v:,}".replace("-", "−") for v in column]
-    elif column.dtype.is_float():
-        short = [
-            v if v is None else f"{v:,.{SHOWN_DECIMALS}f}".rstrip("0").rstrip(".") for v in column
-        ]
-        texts = [v and v.replace("-", "−") for v in short]
-    else:
-        texts = column.cast(pl.String).to_list()
+    form = (
+        f",.{SHOWN_DECIMALS}f"
+        if column.dtype.is_float()
+        else ","
+        if column.dtype.is_integer()
+        else ""
+    )
+    texts = [None if value is None else format(value, form) for value in column]
+    if column.dtype.is_float():
+        texts = [text and text.rstrip("0").rstrip(".") for text in texts]
+    if form:
+        texts = [text and text.replace("-", "\N{MINUS SIGN}") for text in texts]
     return ["–" if text is None else html.escape(text) for text in texts]
 
 
