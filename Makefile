@@ -4,9 +4,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.made-from-lock
 UV     := $(shell command -v uv 2>/dev/null)
+COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-annotate --no-header --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test oracle-standin lab bench lint lock clean
+.PHONY: help demo test oracle-standin spark lab bench lint lock clean
 
 help:            ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -36,6 +38,15 @@ test: $(STAMP)   ## the whole test suite, notebooks included
 oracle-standin:  ## build what the tests marked oracle need (root, once)
 	deploy/oracle/standin
 
+spark: $(VENV)/.spark-from-lock  ## add the engine spark: PySpark, which needs Java 17
+$(VENV)/.spark-from-lock: requirements-spark.lock $(STAMP)
+ifneq ($(UV),)
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements-spark.lock
+else
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-spark.lock
+endif
+	@touch $@
+
 lab: $(STAMP)    ## JupyterLab with the project's notebooks
 	$(BIN)/jupyter lab --ip 127.0.0.1 notebooks
 
@@ -47,10 +58,10 @@ lint: $(STAMP)   ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-lock:            ## resolve pyproject.toml into requirements.lock (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
-	  --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
-	  --upgrade pyproject.toml --output-file requirements.lock
+lock:            ## resolve pyproject.toml into the lock files (needs uv)
+	$(COMPILE) --extra dev --upgrade pyproject.toml --output-file requirements.lock
+	@$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["spark"])' \
+	  | $(COMPILE) --upgrade - --output-file requirements-spark.lock
 
 clean:           ## remove the environment and caches; reports stay
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
