@@ -28,6 +28,10 @@ TOLERANCES = {"PERCENT_DIFF": Decimal("0.01"), "PRICE_DIFF": Decimal("1e-8")}
 CHECKED = (*TOLERANCES, "DIFF_STATUS")
 MOST_POINTS = 10**9
 DECIMAL = pl.Decimal(PRICE.precision, PRICE.scale or 0)
+TYPES: dict[str, type[pl.DataType]] = {
+    **dict.fromkeys(TEXTS, pl.String), **dict.fromkeys(MOMENTS, pl.Date), "IS_PARENT": pl.Boolean,
+    **dict.fromkeys((*WHOLE, "COLOR_POSITION"), pl.Int64),
+}  # fmt: skip
 DAY = pl.coalesce("DATE_1", "DATE")
 
 
@@ -197,12 +201,8 @@ def differences(colors: pl.DataFrame) -> pl.DataFrame:
     again = (percent, sa.cast(difference, PRICE), status_of(percent, table.c.SECTOR))
     with engines.in_memory() as connection:
         connection.register("given", _typed(colors, names).to_arrow())
-        rows = engines.executor(connection, "the colors")(
-            sa.select(
-                *table.c,
-                *(value.label(f"{name}_") for name, value in zip(CHECKED, again, strict=True)),
-            )
-        )
+        values = [value.label(f"{name}_") for name, value in zip(CHECKED, again, strict=True)]
+        rows = engines.executor(connection, "the colors")(sa.select(*table.c, *values))
     listed = [_off(rows, name).with_columns(pl.lit(n).alias("n")) for n, name in enumerate(CHECKED)]
     return pl.concat(listed).sort("CUSIP", "COLOR_POSITION", "n", nulls_last=True).drop("n")
 
@@ -230,10 +230,8 @@ def _parents(colors: pl.DataFrame, place: str) -> pl.DataFrame:
     parents = rows.filter(pl.col("IS_PARENT") & pl.col("CUSIP").is_not_null())
     twice = parents.filter(pl.col("CUSIP").is_duplicated())["CUSIP"]
     if twice.len():
-        raise DataError(
-            f"{place} hold more than one parent of {twice.sort()[0]}.",
-            "Compare one ranking at a time.",
-        )
+        message = f"{place} hold more than one parent of {twice.sort()[0]}."
+        raise DataError(message, "Compare one ranking at a time.")
     return parents.select(
         "CUSIP", "TICKER", "PX", "SOURCE", "BIAS",
         pl.struct("MESSAGE_ID", _folded("SOURCE"), _folded("BIAS"), DAY).alias("PARENT"),
@@ -249,20 +247,10 @@ def _typed(colors: pl.DataFrame, names: Sequence[str], place: str = "The colors"
             f"Found there: {', '.join(colors.columns) or 'no columns at all'}.",
         )
     try:
-        return pl.DataFrame([colors[name].cast(_type(at := name)) for name in names])
+        return pl.DataFrame([colors[name].cast(TYPES.get(at := name, DECIMAL)) for name in names])
     except pl.exceptions.PolarsError as error:
         said = str(error).partition("\n")[0]
         raise DataError(f"{place} hold in {at} what does not belong there: {said}") from None
-
-
-def _type(name: str) -> pl.DataType | type[pl.DataType]:
-    if name in TEXTS:
-        return pl.String
-    if name in MOMENTS:
-        return pl.Date
-    if name == "IS_PARENT":
-        return pl.Boolean
-    return pl.Int64 if name in (*WHOLE, "COLOR_POSITION") else DECIMAL
 
 
 def _trimmed(name: str) -> pl.Expr:

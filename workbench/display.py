@@ -193,16 +193,15 @@ def _texts(frame: pl.DataFrame) -> list[tuple[str, ...]]:
 
 
 def _written(column: pl.Series) -> list[str]:
-    form = (
-        f",.{SHOWN_DECIMALS}f"
-        if column.dtype.is_float()
-        else ","
-        if column.dtype.is_integer()
-        else ""
-    )
-    texts = [None if value is None else format(value, form) for value in column]
     if column.dtype.is_float():
-        texts = [text and text.rstrip("0").rstrip(".") for text in texts]
+        form = f",.{SHOWN_DECIMALS}f"
+        texts = [
+            v if v is None else format(v + 0.0, form).rstrip("0").rstrip(".")  # no -0
+            for v in column.fill_nan(None)
+        ]
+    else:
+        form = "," if column.dtype.is_integer() else ""
+        texts = [v if v is None else format(v, form) for v in column.to_list()]
     if form:
         texts = [text and text.replace("-", "\N{MINUS SIGN}") for text in texts]
     return ["–" if text is None else html.escape(text) for text in texts]
