@@ -14,6 +14,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from workbench import grammar
+
 if TYPE_CHECKING:
     from workbench.database import Database, connect
     from workbench.desk import breaches, dealers, differences, markets, movements, stale
@@ -60,6 +62,9 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+# Here, because whatever of ours a process imports, nbformat or altair may be next.
+grammar.put_off()
 
 _HOME = {
     "Database": "database",

@@ -9,10 +9,6 @@ from __future__ import annotations
 import logging
 import warnings
 
-from workbench import grammar
-
-grammar.put_off()
-
 _warned = warnings.showwarning
 with warnings.catch_warnings(action="ignore"):
     import great_expectations as great_expectations

@@ -33,7 +33,6 @@ from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 import workbench
-from workbench import grammar
 from workbench.redaction import SECRETS_FD
 
 SWITCH = "WORKBENCH_KERNELS__WARM"
@@ -359,7 +358,6 @@ def kernel_name(wanted: str) -> str:
 def _serve(descriptor: str, *modules: str) -> None:
     """Be the forkserver: import, then fork until the host is gone. Returns in kernels, too."""
     channel = socket.socket(fileno=int(descriptor))
-    grammar.put_off()
     for name in (*_KERNEL, *modules):
         with suppress(BlockingIOError):
             if not channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
