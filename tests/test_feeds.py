@@ -414,6 +414,17 @@ def test_nan_is_missing_and_said_so_and_infinity_is_refused(tmp_path: Path) -> N
         assert "in row 3" in refused(bad)
 
 
+def test_ids_kept_as_floats_are_noted_and_those_of_excel_read_as_written(tmp_path: Path) -> None:
+    ids = [43768923456789123, 43768923456789127, 17679633591029711]
+    frame = feeds.frame(feeds.feed(3)).with_columns(pl.Series("MESSAGE_ID", ids))
+    frame.with_columns(pl.col("MESSAGE_ID").cast(pl.Float64)).write_parquet(tmp_path / "f.parquet")
+    assert notes(tmp_path / "f.parquet") == {"Whole numbers kept as floats": (3, "MESSAGE_ID")}
+    frame.write_excel(tmp_path / "feed.xlsx")
+    saved = [int(f"{n:.15e}".replace(".", "").split("e")[0]) * 10 for n in ids]
+    found = run_colors(tmp_path / "feed.xlsx").colors["MESSAGE_ID"]
+    assert sorted(found) == sorted(saved)
+
+
 @pytest.mark.parametrize("column", [pl.Int128, pl.Decimal(38, 0), pl.UInt64])
 def test_whole_numbers_that_no_id_or_price_can_be(column: pl.DataType) -> None:
     frame = feeds.frame(feeds.feed(2))

@@ -28,6 +28,13 @@ NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 SMALL_INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER")
 LARGE_INTEGERS = ("UBIGINT", "HUGEINT", "UHUGEINT")
 INTEGERS = (*SMALL_INTEGERS, "BIGINT", *LARGE_INTEGERS)
+NOTED = {
+    "NaN": ("NaN in a column of numbers", "read as a missing value"),
+    "large": (
+        "Whole numbers kept as floats",
+        "above 2^53 a float holds every second number at most: their last digits are lost",
+    ),
+}
 DAYS = "DATE '0001-01-01' AND DATE '9999-12-31'"
 TIMES = "TIMESTAMP '0001-01-01' AND TIMESTAMP '9999-12-31 23:59:59.999999'"
 
@@ -43,7 +50,7 @@ class _Reading:
     bad: str | None = None  # None: its type rules that out
     expected: str = ""
     text: str = ""  # of a date that is written out
-    notes: Mapping[str, str] | None = None  # spelling, or "NaN": its condition
+    notes: Mapping[str, str] | None = None  # a spelling, or one of NOTED: its condition
 
     @property
     def ranged(self) -> bool:
@@ -75,7 +82,7 @@ def typed_view(
     feed = sa.table(
         "feed",
         *(sa.column(reading.name, type_of(reading.name)) for reading in readings),
-        *(sa.column(name, _other_type(types[name])) for name in others),
+        *(sa.column(name, other_type(types[name])) for name in others),
     )
     return feed, tuple(_notes(connection, readings, counts, day_first=day_first))
 
@@ -99,6 +106,8 @@ def _reading(name: str, found: str, kind: str, *, day_first: bool = False) -> _R
     if name in WHOLE:
         value = f"try_cast({number} AS BIGINT)"
         bad = f"({present} AND ({value} IS NULL OR {number} <> trunc({number})))"
+        if kind == "DOUBLE":
+            notes["large"] = f"abs({raw}) > {2**53} AND NOT isnan({raw})"
         fits = kind in (*SMALL_INTEGERS, "BIGINT") or (digits <= 18 and scale == 0)
         return _Reading(name, raw, kind, value, None if fits else bad, "a whole number", "", notes)
     value = f"try_cast({number} AS DECIMAL(28, 10))"
@@ -256,8 +265,8 @@ def _notes(
             rows = counts[reading.name, note]
             if not rows:
                 continue
-            if note not in SPELLINGS:
-                yield "NaN in a column of numbers", rows, reading.name, "read as a missing value"
+            if note in NOTED:
+                yield NOTED[note][0], rows, reading.name, NOTED[note][1]
                 continue
             example = counts[reading.name, f"{note} example"]
             raw = f"(SELECT CAST(? AS {reading.kind}) AS {reading.raw})"
@@ -288,7 +297,8 @@ def _is_enum(kind: str) -> bool:
     return kind.startswith("ENUM(") and kind.endswith(")")
 
 
-def _other_type(kind: str) -> sa.types.TypeEngine[Any]:
+def other_type(kind: str) -> sa.types.TypeEngine[Any]:
+    """Say what SQLAlchemy calls a type of DuckDB."""
     plain: dict[str, sa.types.TypeEngine[Any]] = {
         "VARCHAR": sa.String(),
         "BLOB": sa.LargeBinary(),

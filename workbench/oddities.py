@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Iterator
+from decimal import Decimal
 
 import polars as pl
 
@@ -266,6 +267,4 @@ def _text(value: object) -> str:
         return ""
     if isinstance(value, dt.datetime):
         return str(value).removesuffix(" 00:00:00")
-    text = str(value)
-    digits = text.replace(".", "").removeprefix("-").isdigit()
-    return text.rstrip("0").rstrip(".") if "." in text and digits else text
+    return f"{value.normalize():f}" if isinstance(value, Decimal) else str(value)

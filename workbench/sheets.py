@@ -6,6 +6,7 @@ import datetime as dt
 import warnings
 import zipfile
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def _series(name: str, values: Sequence[Any]) -> pl.Series:
     if kinds and kinds <= {int, float}:
         # Many a writer of Excel writes 5 as 5.0.
         if all(value is None or (abs(value) < 2**63 and value == int(value)) for value in values):
-            whole = [None if value is None else int(value) for value in values]
+            whole = [None if value is None else _whole(value) for value in values]
             return pl.Series(name, whole, dtype=pl.Int64)
         return pl.Series(name, values, dtype=pl.Float64, strict=False)
     if kinds == {bool}:
@@ -99,5 +100,10 @@ def _series(name: str, values: Sequence[Any]) -> pl.Series:
 
 def _text(value: Any) -> str | None:
     if isinstance(value, float) and value.is_integer():
-        return str(int(value))
+        return str(_whole(value))
     return None if value is None else str(value)
+
+
+def _whole(value: float) -> int:
+    # As it is written in the file: beyond 2**53 the float itself is another number.
+    return int(Decimal(repr(value)))
