@@ -179,6 +179,27 @@ def best_of_each_side(colors: list[Row]) -> list[tuple[Any, ...]]:
     return expected
 
 
+def test_a_market_by_hand() -> None:
+    def color(cusip: str, source: str | None, bid: str, ask: str) -> Row:
+        sides = {"BID": Decimal(bid), "ASK": Decimal(ask)}
+        return {"CUSIP": cusip, "SOURCE": source, "BIAS": "BID", **sides}
+
+    rows = [
+        color("A", "GS", "99", "101"), color("A", " gs", "99.5", "0"), color("A", "MS", "0", "100"),
+        color("B", "GS", "100", "0"), color("B", "MS", "0", "100"),
+        color("C", "GS", "100.25", "0"), color("C", None, "0", "100"),
+        color("D", "GS", "0", "0"), color("E", "GS", "-1", "7"),
+    ]  # fmt: skip
+    found = desk.markets(ranking(ranked(rows)))
+    names = ("CUSIP", "BEST_BID", "BID_DEALER", "BEST_OFFER", "SPREAD", "CROSSED", "DEALERS")
+    assert found.select(names).rows() == [
+        ("A", Decimal("99.5"), "gs", Decimal(100), Decimal("0.5"), False, 2),
+        ("B", Decimal(100), "GS", Decimal(100), Decimal(0), False, 2),
+        ("C", Decimal("100.25"), "GS", Decimal(100), Decimal("-0.25"), True, 1),
+        ("E", None, None, Decimal(7), None, False, 1),
+    ]
+
+
 def league(colors: list[Row]) -> list[tuple[Any, ...]]:
     best = sum(row["IS_PARENT"] for row in colors)
     expected = []
