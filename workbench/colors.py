@@ -8,14 +8,21 @@ CUSIP the best ranked, then latest, then highest priced one is the *parent*, the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from functools import reduce
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.sql import ColumnElement, FromClause, Select
 from sqlalchemy.sql.elements import UnaryExpression
 
-from workbench.dialects import BinaryText, PercentOf, plain
+from workbench.dialects import BinaryText, PercentOf, Truth, plain
 from workbench.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from workbench.conditions import Group
+    from workbench.exclusions import Rule
 
 PRICE = sa.Numeric(28, 10)
 TEXTS = ("TICKER", "SECTOR", "CUSIP", "SOURCE", "BIAS", "DIFF_STATUS")
@@ -28,7 +35,11 @@ FEED = (
 )  # fmt: skip
 COVERAGE = ("COV_PRICE", "PERCENT_DIFF", "PRICE_DIFF", "DIFF_STATUS")
 ADDED = ("COLOR_POSITION", "IS_PARENT", "PARENT_MESSAGE_ID", "CHILDREN_COUNT")
-INTERNAL = ("CUSIP_CHANGED", "COPIES", "QUOTE_POSITION", "CUSIP_POSITION")
+INTERNAL = (
+    "CUSIP_CHANGED", "COPIES", "RULES_MET", "QUOTE_POSITION", "QUOTE_COPIES", "CUSIP_POSITION",
+    "CUSIP_PARENT", "CUSIP_COLORS",
+)  # fmt: skip
+ORIGIN = "ORIGIN"  # the feed a row is from, where there are several
 NEEDED = (("MESSAGE_ID",), ("CUSIP",), ("PX",), ("RANK", "BIAS"), ("DATE_1", "DATE"))
 
 RANK_OF_BIAS: Mapping[str, int] = {
@@ -100,88 +111,184 @@ def parse_order(order: Sequence[str]) -> list[tuple[str, bool]]:
     return keys
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """What is ranked, and how: by default every row, by rank, then date, then price."""
+
+    order: Sequence[str] = DEFAULT_ORDER
+    sector: str | None = None
+    until: date | None = None
+    keep: Group | None = None
+    rules: Sequence[Rule] = ()
+    deduplicate: bool = False
+
+
 def ranked(
     feed: FromClause,
-    *,
-    order: Sequence[str] = DEFAULT_ORDER,
-    sector: str | None = None,
-    deduplicate: bool = False,
+    ranking: Ranking = Ranking(),
     place: str = "The input",
+    *,
+    left_out: bool = True,
 ) -> Select[Any]:
     """Build the Run Colors statement over `feed`, a table, view or subquery.
 
     Its columns: the 18 of the feed in their order, any others by name, then COLOR_POSITION
-    (1-based), IS_PARENT (1 or 0), PARENT_MESSAGE_ID, CHILDREN_COUNT, CUSIP_CHANGED (1 where the
-    CUSIP was trimmed or upper-cased) and COPIES (rows a deduplicated quote stands for). Rows
-    without a CUSIP come last, unranked: they are findings, not a group.
-    Raises DataError for missing columns and UsageError for a wrong `order`.
+    (1-based), IS_PARENT, PARENT_MESSAGE_ID and CHILDREN_COUNT. With `left_out` the rows that
+    belong to no group, for want of a CUSIP or by a rule, come last, unranked, and there are
+    CUSIP_CHANGED (1 where the CUSIP was trimmed or upper-cased), COPIES (rows a deduplicated
+    quote stands for) and RULES_MET (see `_rules_met`); without it there are neither.
+    Raises DataError for missing columns and UsageError for a wrong order or rule.
     """
-    keys = parse_order(order)
-    names = match_columns(list(feed.c.keys()), place)
-    colors = _colors(feed, names, sector)
-    tail = _total_order(colors)
-    one = _number(1)
-    copies: ColumnElement[Any] = one
-    kept: FromClause = colors
-    if deduplicate:
-        quote = [colors.c[name] for name in quote_columns(feed, place)]
-        numbered = sa.select(
-            *_named(colors.c),
-            sa.func.row_number().over(partition_by=quote, order_by=tail).label("QUOTE_POSITION"),
-            sa.func.count().over(partition_by=quote).label("COPIES"),
-        ).cte("quotes")
-        first = numbered.c["QUOTE_POSITION"] == one
-        kept = sa.select(*_named(numbered.c)).where(first).cte("kept_quotes")
-        copies = kept.c.COPIES
-        tail = _total_order(kept)
-    position = sa.func.row_number().over(
-        partition_by=kept.c.CUSIP, order_by=[*_desk_order(kept, keys), *tail]
-    )
+    keys = parse_order(ranking.order)
+    colors = _wanted(feed, ranking, place)
+    if not left_out:
+        own = [c for c in colors.c if c.name not in INTERNAL]
+        colors = sa.select(*_named(own)).where(_in_a_group(colors)).cte("grouped_colors")
+    if ranking.deduplicate:
+        colors = _first_of_each_quote(colors, quote_columns(feed, place))
+    group = colors.c.CUSIP
+    if "RULES_MET" in colors.c:
+        group = sa.case((colors.c.RULES_MET.is_(None), group))
+    order = [*_desk_order(colors, keys), *_total_order(colors)]
+    # One level of windows over one partition: each engine sorts once for all three.
     placed = sa.select(
-        *_named(kept.c[column.name] for column in colors.c),
-        copies.label("COPIES"),
-        # Not COLOR_POSITION, which is null without a CUSIP: ORDER BY could mean either.
-        position.label("CUSIP_POSITION"),
+        *_named(colors.c),
+        sa.func.row_number().over(partition_by=group, order_by=order).label("CUSIP_POSITION"),
+        sa.func.first_value(colors.c.MESSAGE_ID)
+        .over(partition_by=group, order_by=order)
+        .label("CUSIP_PARENT"),
+        sa.func.count().over(partition_by=group).label("CUSIP_COLORS"),
     ).cte("placed_colors")
     return _families(placed)
 
 
+def left_out(feed: FromClause, ranking: Ranking, place: str = "The input") -> Select[Any]:
+    """Build the statement of the rows that `ranked` leaves out, with RULES_MET if there are rules.
+
+    They are in no order.
+    """
+    colors = _wanted(feed, ranking, place)
+    own = [c for c in colors.c if c.name != "CUSIP_CHANGED"]
+    return sa.select(*_named(own)).where(sa.not_(_in_a_group(colors)))
+
+
+def counted(feed: FromClause, ranking: Ranking, place: str = "The input") -> Select[Any]:
+    """Build the statement that counts the rows of the feed that are wanted, as ROWS_READ."""
+    return sa.select(sa.func.count().label("ROWS_READ")).select_from(_wanted(feed, ranking, place))
+
+
 def quote_columns(feed: FromClause, place: str = "The input") -> list[str]:
-    """Name the output columns that make a quote: all but the coverage ones.
+    """Name the output columns that make a quote: all but the coverage ones and its origin.
 
     The key of a table that numbers its rows says nothing of the quote; LOB and JSON columns
     cannot be compared.
     """
     names = match_columns(list(feed.c.keys()), place)
     keys = [c.name for c in feed.c if c.primary_key and c.key not in names.values()]
-    colors = _comparable(_colors(feed, names, None))
-    return [c.name for c in colors if c.name not in (*COVERAGE, *keys)]
+    colors = _comparable(_typed_feed(feed, names))
+    return [c.name for c in colors if c.name not in (*COVERAGE, ORIGIN, *keys)]
+
+
+def _first_of_each_quote(colors: FromClause, quote: Sequence[str]) -> FromClause:
+    by = [colors.c[name] for name in quote]
+    excluded = colors.c.RULES_MET.is_not(None) if "RULES_MET" in colors.c else None
+    if excluded is not None:
+        # What a rule removes stands for nothing.
+        by.append(sa.case((excluded, _number(1)), else_=_number(0)))
+    number = sa.func.row_number().over(partition_by=by, order_by=_total_order(colors))
+    numbered = sa.select(
+        *_named(colors.c),
+        number.label("QUOTE_POSITION"),
+        sa.func.count().over(partition_by=by).label("QUOTE_COPIES"),
+    ).cte("quotes")
+    first = numbered.c["QUOTE_POSITION"] == _number(1)
+    copies: ColumnElement[Any] = numbered.c["QUOTE_COPIES"]
+    if excluded is not None:
+        removed = numbered.c["RULES_MET"].is_not(None)
+        first = sa.or_(first, removed)
+        copies = sa.case((removed, _number(1)), else_=copies)
+    kept = [numbered.c[c.name] for c in colors.c]
+    return sa.select(*_named(kept), copies.label("COPIES")).where(first).cte("kept_quotes")
 
 
 def _families(placed: FromClause) -> Select[Any]:
     one, zero = _number(1), _number(0)
-    first = placed.c["CUSIP_POSITION"] == one
-    has_cusip = placed.c.CUSIP.is_not(None)
-    parent = sa.func.max(sa.case((first, placed.c.MESSAGE_ID))).over(partition_by=placed.c.CUSIP)
-    parent_id = sa.case((sa.and_(has_cusip, sa.not_(first)), parent))
-    children = sa.func.count().over(partition_by=placed.c.CUSIP) - one
+    grouped = _in_a_group(placed)
+    parent = sa.and_(grouped, placed.c["CUSIP_POSITION"] == one)
+    child = sa.and_(grouped, placed.c["CUSIP_POSITION"] > one)
     own = _named(column for column in placed.c if column.name not in INTERNAL)
 
     def whole(value: ColumnElement[Any], name: str) -> ColumnElement[Any]:
         return sa.cast(value, sa.BigInteger).label(name)
 
-    return sa.select(
+    # Not COLOR_POSITION, which is null without a group: ORDER BY could mean either.
+    columns = [
         *own,
-        whole(sa.case((has_cusip, placed.c.CUSIP_POSITION)), "COLOR_POSITION"),
-        whole(sa.case((sa.and_(has_cusip, first), one), else_=zero), "IS_PARENT"),
-        sa.cast(parent_id, placed.c.MESSAGE_ID.type).label("PARENT_MESSAGE_ID"),
-        whole(sa.case((sa.and_(has_cusip, first), children), else_=zero), "CHILDREN_COUNT"),
-        whole(placed.c.CUSIP_CHANGED, "CUSIP_CHANGED"),
-        whole(placed.c.COPIES, "COPIES"),
-    ).order_by(BinaryText(placed.c.CUSIP).asc().nulls_last(), placed.c.CUSIP_POSITION)
+        whole(sa.case((grouped, placed.c["CUSIP_POSITION"])), "COLOR_POSITION"),
+        Truth(parent).label("IS_PARENT"),
+        sa.cast(sa.case((child, placed.c["CUSIP_PARENT"])), placed.c.MESSAGE_ID.type).label(
+            "PARENT_MESSAGE_ID"
+        ),
+        whole(sa.case((parent, placed.c["CUSIP_COLORS"] - one), else_=zero), "CHILDREN_COUNT"),
+    ]
+    order: list[ColumnElement[Any]] = [
+        BinaryText(placed.c.CUSIP).asc().nulls_last(), placed.c.CUSIP_POSITION
+    ]  # fmt: skip
+    if "CUSIP_CHANGED" in placed.c:
+        columns.append(whole(placed.c.CUSIP_CHANGED, "CUSIP_CHANGED"))
+        columns.append(whole(placed.c.COPIES if "COPIES" in placed.c else one, "COPIES"))
+    if "RULES_MET" in placed.c:
+        columns.append(placed.c.RULES_MET.label("RULES_MET"))
+        order.insert(0, sa.case((grouped, zero), else_=one))
+    return sa.select(*columns).order_by(*order)
 
 
-def _colors(feed: FromClause, names: Mapping[str, str], sector: str | None) -> sa.CTE:
+def _in_a_group(colors: FromClause) -> ColumnElement[bool]:
+    """Tell the rows that are ranked: those with a CUSIP that no rule removes."""
+    if "RULES_MET" in colors.c:
+        return sa.and_(colors.c.CUSIP.is_not(None), colors.c.RULES_MET.is_(None))
+    return colors.c.CUSIP.is_not(None)
+
+
+def _wanted(feed: FromClause, ranking: Ranking, place: str) -> sa.CTE:
+    """Type the feed, take the wanted rows, and note which rules each of them meets."""
+    names = match_columns(list(feed.c.keys()), place)
+    colors = _typed_feed(feed, names)
+    wishes: list[ColumnElement[bool]] = []
+    by_name = {c.name.upper(): c for c in colors.c if c.name not in INTERNAL}
+    if ranking.sector is not None:
+        wishes.append(plain(colors.c.SECTOR) == plain(sa.literal(ranking.sector)))
+    if ranking.until is not None:
+        midnight = datetime.combine(ranking.until, time()) + timedelta(days=1)
+        day = sa.func.coalesce(colors.c.DATE, colors.c.DATE_1)
+        wishes.append(day < sa.literal(midnight, sa.TIMESTAMP()))
+    if ranking.keep is not None:
+        from workbench.exclusions import condition
+
+        wishes.append(condition(ranking.keep, by_name, "The preset's keep"))
+    met = [_rules_met(ranking.rules, by_name)] if ranking.rules else []
+    if not wishes and not met:
+        return colors
+    return sa.select(*_named(colors.c), *met).where(*wishes).cte("wanted_colors")
+
+
+def _rules_met(
+    rules: Sequence[Rule], columns: Mapping[str, ColumnElement[Any]]
+) -> ColumnElement[str]:
+    """Write a 1 for each rule that a row meets and a 0 for each other, in their order.
+
+    Null where it meets none.
+    """
+    from workbench.exclusions import condition
+
+    yes, no = (sa.literal_column(text, sa.String) for text in ("'1'", "'0'"))
+    digits = [sa.case((condition(rule, columns), yes), else_=no) for rule in rules]
+    none = sa.literal_column(f"'{'0' * len(rules)}'", sa.String)
+    written = reduce(lambda one, other: one.concat(other), digits)
+    return sa.func.nullif(written, none, type_=sa.String(4000)).label("RULES_MET")
+
+
+def _typed_feed(feed: FromClause, names: Mapping[str, str]) -> sa.CTE:
     """Give every feed column its name and type, derive what the input lacks."""
     for name, found in names.items():
         if name in MOMENTS and isinstance(feed.c[found].type, sa.String):
@@ -208,14 +315,11 @@ def _colors(feed: FromClause, names: Mapping[str, str], sector: str | None) -> s
     others = sorted(
         (c for c in feed.c if c.key not in names.values()), key=lambda c: (c.name.upper(), c.name)
     )
-    statement = sa.select(
+    return sa.select(
         *(column[name].label(name) for name in FEED),
         *((_no_blank(c) if _is_text(c) else c).label(c.name) for c in others),
         changed.label("CUSIP_CHANGED"),
-    )
-    if sector is not None:
-        statement = statement.where(plain(column["SECTOR"]) == plain(sa.literal(sector)))
-    return statement.cte("colors_read")
+    ).cte("colors_read")
 
 
 def _named(columns: Iterable[ColumnElement[Any]]) -> list[ColumnElement[Any]]:

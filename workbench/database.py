@@ -101,6 +101,12 @@ class Database:
         """Read with decimals or floats, whatever the source asks for."""
         return pl.concat(self._fetch(statement, {}, numbers))
 
+    def frames_as(
+        self, numbers: Literal["exact", "float"], statement: sa.SelectBase
+    ) -> Iterator[pl.DataFrame]:
+        """Yield the frames of a read with decimals or floats as they come, the first empty."""
+        return self._fetch(statement, {}, numbers)
+
     def batches(
         self, statement: Statement, /, rows: int = ROWS, **binds: Any
     ) -> Iterator[pl.DataFrame]:

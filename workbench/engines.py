@@ -6,11 +6,14 @@ import csv
 import glob
 import os
 import re
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import duckdb
 import polars as pl
@@ -32,6 +35,8 @@ FOREIGN_TYPES: dict[Any, Any] = {
     pl.UInt128: pl.Decimal(38, 0),
     pl.Float16: pl.Float32,
 }
+Finding = tuple[str, int, str, str]  # finding, rows, example, meaning
+BATCH = 100_000  # rows
 FILE_SUFFIXES = (".parquet", ".csv", *EXCEL_SUFFIXES)
 
 
@@ -43,7 +48,11 @@ class Input:
     engine: str
     relation: FromClause
     execute: Callable[[Select[Any]], pl.DataFrame]
-    notes: tuple[tuple[str, int, str, str], ...] = ()  # finding, rows, example, meaning
+    frames: Callable[[Select[Any]], Iterator[pl.DataFrame]]
+    """Yields the rows in batches, the first maybe empty, in bounded memory."""
+    notes: tuple[Finding, ...] = ()
+    copy: Callable[[Select[Any], Path], None] | None = None
+    """Writes the rows into a Parquet file, faster than by way of `frames`."""
 
 
 def from_database(database: Database, name: str) -> Input:
@@ -55,12 +64,29 @@ def from_database(database: Database, name: str) -> Input:
             raise DataError(f"{name} is a directory; a single file or a table is expected.")
         relation = database.table(name)
     label = f"{name} of source {database.name}"
-    return Input(label, database.engine.dialect.name, relation, partial(database.read_as, "exact"))
+    read = partial(database.read_as, "exact")
+    return Input(
+        label, database.engine.dialect.name, relation, read, partial(database.frames_as, "exact")
+    )
 
 
 def from_file(path: str | Path) -> Input:
     """Open a Parquet, CSV or Excel file with DuckDB; raises DataError for anything else."""
     path = existing_file(Path(path).expanduser())
+    connection = in_memory()
+    load_file(connection, path)
+    return duckdb_input(connection, path.name, *typed(connection, path.name))
+
+
+def from_frame(data: Any, label: str = "the data frame") -> Input:
+    """Open a polars or pandas DataFrame or an Arrow table with DuckDB."""
+    connection = in_memory()
+    connection.register("raw", arrow_of(data, label))
+    return duckdb_input(connection, label, *typed(connection, label))
+
+
+def load_file(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Make the view or table `raw` of a file, checked to have a feed's columns."""
     kind = path.suffix.lower()
     if kind not in FILE_SUFFIXES:
         raise DataError(
@@ -68,8 +94,8 @@ def from_file(path: str | Path) -> Input:
             f"Known kinds: {', '.join(FILE_SUFFIXES)}, and .sql for a statement of a source.",
         )
     if kind in EXCEL_SUFFIXES:
-        return from_frame(read_sheet(path), path.name)
-    connection = in_memory()
+        load_frame(connection, read_sheet(path), path.name)
+        return
     try:
         if kind == ".csv":
             relation = csv_texts(connection, path, feed=True)
@@ -80,7 +106,23 @@ def from_file(path: str | Path) -> Input:
         relation.create_view("raw")
     except (duckdb.Error, pyarrow.ArrowException) as error:
         raise DataError(f"{path} cannot be read: {said(error)}") from None
-    return _duckdb_input(connection, path.name)
+
+
+def load_frame(connection: duckdb.DuckDBPyConnection, data: Any, label: str) -> None:
+    """Make the table `raw` of a data frame."""
+    connection.register("given", arrow_of(data, label))
+    connection.execute("CREATE TABLE raw AS SELECT * FROM given")
+    connection.unregister("given")
+
+
+def arrow_of(data: Any, label: str) -> pyarrow.Table:
+    """Make an Arrow table of a polars or pandas DataFrame or an Arrow table; raises DataError."""
+    try:
+        frame = data.collect() if isinstance(data, pl.LazyFrame) else pl.DataFrame(data)
+        match_columns(frame.columns, label)
+        return frame.cast(FOREIGN_TYPES).to_arrow()
+    except (TypeError, ValueError, pl.exceptions.PolarsError, pyarrow.ArrowException) as error:
+        raise DataError(f"{label} cannot be read as a table: {said(error)}") from None
 
 
 def csv_texts(
@@ -99,18 +141,6 @@ def csv_texts(
         skiprows=0, columns=dict.fromkeys(header, "VARCHAR"), auto_detect=False, na_values="",
         encoding="utf-8", hive_partitioning=False,
     )  # fmt: skip
-
-
-def from_frame(data: Any, label: str = "the data frame") -> Input:
-    """Open a polars or pandas DataFrame or an Arrow table with DuckDB."""
-    connection = in_memory()
-    try:
-        frame = data.collect() if isinstance(data, pl.LazyFrame) else pl.DataFrame(data)
-        match_columns(frame.columns, label)
-        connection.register("raw", frame.cast(FOREIGN_TYPES).to_arrow())
-    except (TypeError, ValueError, pl.exceptions.PolarsError, pyarrow.ArrowException) as error:
-        raise DataError(f"{label} cannot be read as a table: {said(error)}") from None
-    return _duckdb_input(connection, label)
 
 
 def looks_like_a_file(name: str) -> bool:
@@ -144,39 +174,75 @@ def read_text(name: str) -> str:
 
 def in_memory() -> duckdb.DuckDBPyConnection:
     """Open a DuckDB that fetches nothing from the internet."""
-    # Extensions would be fetched from the internet, and what we read needs none.
+    # Extensions would be fetched from the internet, and what we read needs none. What does not fit
+    # into memory goes to the system's folder for such things, not into the current one.
     return duckdb.connect(
-        config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+        config={
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "temp_directory": str(Path(tempfile.gettempdir()) / f"duckdb-{uuid4().hex}"),
+        }
     )
 
 
-def _duckdb_input(connection: duckdb.DuckDBPyConnection, label: str) -> Input:
+def typed(connection: duckdb.DuckDBPyConnection, label: str) -> tuple[FromClause, tuple[Any, ...]]:
+    """Make the view `feed` of the view `raw`; raises DataError for values that cannot be read."""
     from workbench.feeds import typed_view
 
     try:
-        relation, notes = typed_view(connection, label)
+        return typed_view(connection, label)
     except duckdb.Error as error:
         raise DataError(f"{label} cannot be read: {said(error)}") from None
-    return Input(label, "duckdb", relation, executor(connection, label), notes)
+
+
+def duckdb_input(
+    connection: duckdb.DuckDBPyConnection,
+    label: str,
+    relation: FromClause,
+    notes: tuple[Finding, ...] = (),
+) -> Input:
+    """Make an input of what a connection holds."""
+    def frames(statement: SelectBase) -> Iterator[pl.DataFrame]:
+        with _told(label):
+            text, parameters = _compiled(statement)
+            rows = connection.sql(text, params=parameters).to_arrow_reader(BATCH)
+            yield pl.DataFrame(rows.schema.empty_table())
+            yield from map(pl.DataFrame, rows)
+
+    def copy(statement: SelectBase, path: Path) -> None:
+        with _told(label):
+            target = str(path).replace("'", "''")
+            text, parameters = _compiled(statement)
+            connection.execute(f"COPY ({text}) TO '{target}' (FORMAT parquet)", parameters)
+
+    run = executor(connection, label)
+    return Input(label, "duckdb", relation, run, frames, notes, copy)
 
 
 def executor(
     connection: duckdb.DuckDBPyConnection, label: str
 ) -> Callable[[SelectBase], pl.DataFrame]:
     """Return what runs a SELECT in DuckDB; it raises QueryError, in words about `label`."""
-    dialect = DuckDBDialect()
 
     def execute(statement: SelectBase) -> pl.DataFrame:
-        compiled = statement.compile(dialect=dialect)
-        state = compiled.construct_expanded_state()
-        parameters = [state.parameters[name] for name in state.positiontup or ()]
-        try:
-            result = connection.sql(state.statement, params=parameters)
-            return pl.DataFrame(result.to_arrow_table())
-        except (duckdb.Error, pyarrow.ArrowException, pl.exceptions.PolarsError) as error:
-            raise QueryError(f"The statement failed on {label}: {said(error)}") from None
+        with _told(label):
+            text, parameters = _compiled(statement)
+            return pl.DataFrame(connection.sql(text, params=parameters).to_arrow_table())
 
     return execute
+
+
+def _compiled(statement: SelectBase) -> tuple[str, list[Any]]:
+    state = statement.compile(dialect=DuckDBDialect()).construct_expanded_state()
+    return state.statement, [state.parameters[name] for name in state.positiontup or ()]
+
+
+@contextmanager
+def _told(label: str) -> Iterator[None]:
+    try:
+        yield
+    except (duckdb.Error, pyarrow.ArrowException, pl.exceptions.PolarsError) as error:
+        raise QueryError(f"The statement failed on {label}: {said(error)}") from None
 
 
 def _csv_header(path: Path, feed: bool) -> tuple[list[str], str]:

@@ -19,15 +19,15 @@ from workbench import moments
 from workbench.colors import MOMENTS, TEXTS, WHOLE, match_columns, type_of
 from workbench.dialects import BLANKS
 from workbench.errors import DataError
+from workbench.kinds import INTEGERS, SMALL_INTEGERS, is_category, other_type
 from workbench.moments import SPELLINGS, literal, shaped
 
 Finding = tuple[str, int, str, str]  # finding, rows, example, meaning
 
 FLOATS = ("DOUBLE", "FLOAT")
 NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
-SMALL_INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER")
-LARGE_INTEGERS = ("UBIGINT", "HUGEINT", "UHUGEINT")
-INTEGERS = (*SMALL_INTEGERS, "BIGINT", *LARGE_INTEGERS)
+# What nearly all are: sure to fit, and known by one look instead of a cast to a decimal.
+PLAIN_WHOLE, PLAIN_PRICE = r"-?\d{1,17}", r"-?\d{1,17}(\.\d*)?"
 NOTED = {
     "NaN": ("NaN in a column of numbers", "read as a missing value"),
     "large": (
@@ -77,7 +77,11 @@ def typed_view(
         readings = [_reading(r.name, names[r.name], r.kind, day_first=True) for r in readings]
     others = [found for found in types if found not in names.values()]
     columns = [f"{reading.value} AS {quoted(reading.name)}" for reading in readings]
-    columns += [_other_value(name, types[name]) for name in others]
+    columns += [
+        # A category is ordered by its place in a list that differs from file to file.
+        f"CAST({quoted(n)} AS VARCHAR) AS {quoted(n)}" if is_category(types[n]) else quoted(n)
+        for n in others
+    ]
     connection.execute(f"CREATE VIEW feed AS SELECT {', '.join(columns)} FROM raw")  # noqa: S608
     feed = sa.table(
         "feed",
@@ -109,14 +113,28 @@ def _reading(name: str, found: str, kind: str, *, day_first: bool = False) -> _R
         if kind == "DOUBLE":
             notes["large"] = f"abs({raw}) > {2**53} AND NOT isnan({raw})"
         fits = kind in (*SMALL_INTEGERS, "BIGINT") or (digits <= 18 and scale == 0)
+        if kind == "VARCHAR":
+            whole = f"try_cast({text} AS BIGINT)"
+            value, bad = (
+                _quick(text, PLAIN_WHOLE, whole, value),
+                _quick(text, PLAIN_WHOLE, "FALSE", bad),
+            )
         return _Reading(name, raw, kind, value, None if fits else bad, "a whole number", "", notes)
     value = f"try_cast({number} AS DECIMAL(28, 10))"
     bad = f"({present} AND {value} IS NULL)"
     if kind == "DOUBLE":
         # All but the largest can be cast, and trying that is what costs.
         bad = f"(CASE WHEN abs({raw}) > 9e17 THEN {bad} END)"
+    if kind == "VARCHAR":
+        value = shaped(text, NUMBER, f"try_cast({text} AS DECIMAL(28, 10))")
+        bad = _quick(text, PLAIN_PRICE, "FALSE", f"({present} AND {value} IS NULL)")
     fits = kind in SMALL_INTEGERS or (digits - scale <= 18 and scale <= 10)
     return _Reading(name, raw, kind, value, None if fits else bad, "a number", "", notes)
+
+
+def _quick(text: str, pattern: str, value: str, otherwise: str) -> str:
+    matches = f"regexp_full_match({text}, {literal(pattern)})"
+    return f"(CASE WHEN {matches} THEN {value} ELSE {otherwise} END)"
 
 
 def _moment(name: str, raw: str, kind: str, *, day_first: bool) -> _Reading:
@@ -286,39 +304,3 @@ def _first(connection: duckdb.DuckDBPyConnection, raw: str, condition: str) -> t
         "WHERE met ORDER BY number LIMIT 1"
     ).fetchall()
     return next(((number, str(value)[:60], count) for number, value, count in rows), (0, "", 0))
-
-
-def _other_value(name: str, kind: str) -> str:
-    # A category is ordered by its place in a list that differs from file to file.
-    return f"CAST({quoted(name)} AS VARCHAR) AS {quoted(name)}" if _is_enum(kind) else quoted(name)
-
-
-def _is_enum(kind: str) -> bool:
-    return kind.startswith("ENUM(") and kind.endswith(")")
-
-
-def other_type(kind: str) -> sa.types.TypeEngine[Any]:
-    """Say what SQLAlchemy calls a type of DuckDB."""
-    plain: dict[str, sa.types.TypeEngine[Any]] = {
-        "VARCHAR": sa.String(),
-        "BLOB": sa.LargeBinary(),
-        "BIT": sa.LargeBinary(),
-        "BOOLEAN": sa.Boolean(),
-        "DATE": sa.Date(),
-        "FLOAT": sa.Float(),
-        "DOUBLE": sa.Double(),
-        **dict.fromkeys((*SMALL_INTEGERS, "BIGINT"), sa.BigInteger()),
-        **dict.fromkeys(LARGE_INTEGERS, sa.Numeric(38, 0)),
-    }
-    if kind in plain:
-        return plain[kind]
-    if _is_enum(kind):
-        return sa.String()
-    if kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION", "JSON", "VARIANT")):
-        return sa.JSON()
-    if kind.startswith("TIMESTAMP"):
-        return sa.TIMESTAMP(timezone="TZ" in kind or "ZONE" in kind)
-    if kind.startswith("DECIMAL"):
-        precision, scale = map(int, re.findall(r"\d+", kind))
-        return sa.Numeric(precision, scale)
-    return sa.types.NullType()

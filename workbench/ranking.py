@@ -94,13 +94,8 @@ def run_colors(
     database = connect(source) if isinstance(source, str) and _of_source(data) else None
     try:
         opened = _open(data, database if database is not None else source)
-        statement = colors.ranked(
-            opened.relation,
-            order=order,
-            sector=sector,
-            deduplicate=deduplicate,
-            place=opened.label,
-        )
+        ranking = colors.Ranking(order, sector, deduplicate=deduplicate)
+        statement = colors.ranked(opened.relation, ranking, opened.label)
         rows = opened.execute(statement)
         if rows.is_empty() and sector is not None:
             _refuse_unknown_sector(opened, sector)
@@ -148,7 +143,7 @@ def _whole(rows: pl.DataFrame, label: str) -> pl.DataFrame:
     """Make integers of what must be whole; raises DataError for a rank of 2.5."""
     for name in (*colors.WHOLE, *colors.ADDED, *colors.INTERNAL[:2]):
         column = rows[name]
-        if column.dtype != pl.Int64:
+        if column.dtype not in (pl.Int64, pl.Boolean):
             odd = column.filter(column.round(0) != column)
             if odd.len():
                 raise DataError(f"{label}: column {name} holds {odd[0]}, which is no whole number.")
