@@ -223,7 +223,7 @@ def _present(column: ColumnElement[Any], kind: str) -> ColumnElement[Any]:
     """Give a column as it is compared: folded or exact, and null where it is '' or NaN."""
     if kind == "text":
         text = sa.cast(column, sa.String(4000)) if isinstance(column.type, sa.Enum) else column
-        return sa.func.nullif(plain(text), "", type_=sa.String())
+        return sa.func.nullif(plain(text), sa.literal_column("''"), type_=sa.String())
     if kind == "moment":
         return sa.cast(column, sa.TIMESTAMP())
     if not isinstance(column.type, sa.Float):

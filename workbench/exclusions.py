@@ -225,7 +225,8 @@ def validated(model: type[Model], content: Any, path: Path) -> Model:
         "too_short": f"{last!r} is empty",
         "model_type": "a condition is {column: …, operator: …, value: …}, and this is none",
         "recursion_loop": "it is nested too deep",
-    }.get(first["type"], first["msg"].removeprefix("Value error, "))
+        "value_error": first["msg"].removeprefix("Value error, "),
+    }.get(first["type"], f"{last!r} is wrong: {first['msg']}")
     raise UsageError(f"{', '.join(places.values())}: {said.removesuffix('.')}.")
 
 
