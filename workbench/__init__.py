@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from workbench.profiling.drift import drift
     from workbench.profiling.model import SchemaProfile, read_profile
     from workbench.profiling.survey import profile_schema
+    from workbench.ranked_files import RankedFile, run_colors_into
     from workbench.ranking import RankedColors, run_colors
     from workbench.records import as_of, record, verdict, warn
     from workbench.suggestions import suggest
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Database",
     "RankedColors",
+    "RankedFile",
     "SchemaProfile",
     "Validation",
     "WorkbenchError",
@@ -52,6 +54,7 @@ __all__ = [
     "read_profile",
     "record",
     "run_colors",
+    "run_colors_into",
     "save",
     "stale",
     "suggest",
@@ -86,6 +89,8 @@ _HOME = {
     "read_profile": "profiling.model",
     "profile_schema": "profiling.survey",
     "RankedColors": "ranking",
+    "RankedFile": "ranked_files",
+    "run_colors_into": "ranked_files",
     "run_colors": "ranking",
     "as_of": "records",
     "record": "records",

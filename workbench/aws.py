@@ -11,13 +11,15 @@ from typing import Any, TypeVar
 from workbench.errors import CredentialsError
 
 T = TypeVar("T")
-SERVICES = {"secretsmanager": "AWS Secrets Manager", "ssm": "AWS Parameter Store"}
+SERVICES = {
+    "secretsmanager": "AWS Secrets Manager", "ssm": "AWS Parameter Store", "s3": "Amazon S3",
+}  # fmt: skip
 LOG_IN = "Log in again (aws sso login), or renew the session's keys."
 EXPIRED = "cannot be read: the AWS session has expired"
 REFUSALS = [  # what is said, the hint, and AWS's codes for it; AccessDenied is what STS says
     (
         "does not exist", "Check its name, and the region and account that AWS is asked for.",
-        ("ResourceNotFoundException", "ParameterNotFound"),
+        ("ResourceNotFoundException", "ParameterNotFound", "NoSuchBucket", "NoSuchKey", "404"),
     ),
     (
         "may not be read by this AWS identity: access denied",

@@ -163,18 +163,29 @@ def ranked(
 
 
 def left_out(feed: FromClause, ranking: Ranking, place: str = "The input") -> Select[Any]:
-    """Build the statement of the rows that `ranked` leaves out, with RULES_MET if there are rules.
+    """Build the statement of the rows that `ranked` leaves out, in no order.
 
-    They are in no order.
+    EXCLUDED_BY is the first rule that a row meets, null for a row without a CUSIP.
     """
     colors = _wanted(feed, ranking, place)
-    own = [c for c in colors.c if c.name != "CUSIP_CHANGED"]
-    return sa.select(*_named(own)).where(sa.not_(_in_a_group(colors)))
+    own = _named(column for column in colors.c if column.name not in INTERNAL)
+    if ranking.rules:
+        met = enumerate(ranking.rules, 1)
+        first = sa.case(
+            *((sa.func.substr(colors.c.RULES_MET, n, 1) == "1", rule.name) for n, rule in met)
+        )
+        own.append(sa.cast(first, sa.String(4000)).label("EXCLUDED_BY"))
+    return sa.select(*own).where(sa.not_(_in_a_group(colors)))
 
 
 def counted(feed: FromClause, ranking: Ranking, place: str = "The input") -> Select[Any]:
-    """Build the statement that counts the rows of the feed that are wanted, as ROWS_READ."""
-    return sa.select(sa.func.count().label("ROWS_READ")).select_from(_wanted(feed, ranking, place))
+    """Build the statement that counts the wanted rows as ROWS_READ, by HAS_CUSIP and RULES_MET."""
+    colors = _wanted(feed, ranking, place)
+    has_cusip = sa.case((colors.c.CUSIP.is_not(None), _number(1)), else_=_number(0))
+    met = colors.c.RULES_MET if ranking.rules else sa.cast(sa.null(), sa.String(4000))
+    kinds = sa.select(has_cusip.label("HAS_CUSIP"), met.label("RULES_MET")).cte("kinds_of_rows")
+    count = sa.cast(sa.func.count(), sa.BigInteger).label("ROWS_READ")
+    return sa.select(*_named(kinds.c), count).group_by(*kinds.c)
 
 
 def quote_columns(feed: FromClause, place: str = "The input") -> list[str]:
@@ -282,7 +293,9 @@ def _rules_met(
     from workbench.exclusions import condition
 
     yes, no = (sa.literal_column(text, sa.String) for text in ("'1'", "'0'"))
-    digits = [sa.case((condition(rule, columns), yes), else_=no) for rule in rules]
+    digits: list[ColumnElement[Any]] = [
+        sa.case((condition(rule, columns), yes), else_=no) for rule in rules
+    ]
     none = sa.literal_column(f"'{'0' * len(rules)}'", sa.String)
     written = reduce(lambda one, other: one.concat(other), digits)
     return sa.func.nullif(written, none, type_=sa.String(4000)).label("RULES_MET")

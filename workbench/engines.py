@@ -54,6 +54,27 @@ class Input:
     copy: Callable[[Select[Any], Path], None] | None = None
     """Writes the rows into a Parquet file, faster than by way of `frames`."""
 
+    def write(
+        self,
+        statement: Select[Any],
+        path: Path,
+        overwrite: bool = False,
+        finish: Callable[[pl.DataFrame], pl.DataFrame] = lambda frame: frame,
+    ) -> None:
+        """Write the rows of a statement into a file, whole or not at all, in bounded memory.
+
+        `finish` is what is done to each frame where the engine does not write by itself. Raises
+        what `extracts.write` and the statement raise.
+        """
+        from workbench import extracts
+
+        if self.copy is None or path.suffix.lower() != ".parquet":
+            frames = map(finish, self.frames(statement))
+            extracts.write(frames, path, overwrite=overwrite, label=self.label)
+            return
+        with extracts.whole(path, overwrite) as building:
+            self.copy(statement, building)
+
 
 def from_database(database: Database, name: str) -> Input:
     """Open a table, a view or a `.sql` file (one SELECT) of a connected source."""
@@ -202,6 +223,7 @@ def duckdb_input(
     notes: tuple[Finding, ...] = (),
 ) -> Input:
     """Make an input of what a connection holds."""
+
     def frames(statement: SelectBase) -> Iterator[pl.DataFrame]:
         with _told(label):
             text, parameters = _compiled(statement)

@@ -97,7 +97,7 @@ def whole(path: Path, overwrite: bool) -> Iterator[Path]:
 
     Raises UsageError, before anything is written, for a path that is taken or leads nowhere.
     """
-    target = _free(path, overwrite)
+    target = free(path, overwrite)
     near = TemporaryDirectory(
         prefix=f".{target.name}.", suffix=".partial", dir=target.parent, ignore_cleanup_errors=True
     )
@@ -117,8 +117,8 @@ def _progress(wanted: bool) -> Progress:
     )  # fmt: skip
 
 
-def _free(path: Path, overwrite: bool) -> Path:
-    """Return where the file goes, links followed; raises UsageError unless it can go there."""
+def free(path: Path, overwrite: bool) -> Path:
+    """Return where a file would go, links followed; raises UsageError unless it can go there."""
     if path.exists() and not path.is_file():
         raise UsageError(f"{path} is a folder or a device, not a file.")
     if os.path.lexists(path) and not overwrite:

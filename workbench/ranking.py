@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
 
-from workbench import colors, engines
-from workbench.database import Database, connect
+from workbench import colors
+from workbench.colors import Ranking
+from workbench.database import Database
+from workbench.engines import Finding, Input
 from workbench.errors import DataError, UsageError
+from workbench.exclusions import Rule, read_rules, sentence
+from workbench.openings import opened
+from workbench.presets import Preset, read_preset
 
 
 @dataclass(frozen=True, repr=False)
@@ -23,18 +28,30 @@ class RankedColors:
     `colors` holds every ranked row: the 18 columns of the feed, any others by name, then
     COLOR_POSITION (Int64, 1-based), IS_PARENT (Boolean), PARENT_MESSAGE_ID (Int64, null on
     parents) and CHILDREN_COUNT (Int64, 0 on children); ordered by CUSIP, then position.
-    `quote` names the columns that make a quote, all but the coverage ones and a table's own key.
-    `without_cusip` holds the rows that belong to no group.
+    `without_cusip` holds the rows that belong to no group, `excluded` those that rules removed,
+    with EXCLUDED_BY, the first rule that each of them meets. `rules` has a row for each active
+    rule: `rule`, what it `removes` in English, and how many rows it `removed` (as the first) and
+    `met` (Int64). `notes` are findings of how the feed was read. `quote` names the columns that
+    make a quote: all but the coverage ones and a table's own key.
     """
 
     label: str
     engine: str
-    order: tuple[str, ...]
+    preset: Preset | None
+    ranking: Ranking
     colors: pl.DataFrame
     without_cusip: pl.DataFrame
+    excluded: pl.DataFrame
+    rules: pl.DataFrame
+    notes: tuple[Finding, ...]
     quote: tuple[str, ...]
     cleaned_cusips: int
     repeats_removed: int
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The keys that each CUSIP's colors are ordered by."""
+        return tuple(self.ranking.order)
 
     @property
     def parents(self) -> pl.DataFrame:
@@ -49,20 +66,23 @@ class RankedColors:
     @property
     def read(self) -> int:
         """How many rows were read, before anything was left out."""
-        return self.colors.height + self.without_cusip.height + self.repeats_removed
+        left_out = self.without_cusip.height + self.excluded.height
+        return self.colors.height + left_out + self.repeats_removed
 
     def __repr__(self) -> str:
         parents = self.parents.height
-        sentence = (
-            f"{self.read:,} colors were read from {self.label}. Ordered by "
-            f"{', then '.join(self.order)}, they give {parents:,} parents "
-            f"and {self.colors.height - parents:,} children."
-        )
+        said = [
+            f"{self.read:,} colors were read from {self.label}{_wanted(self.ranking)}.",
+            f"Ordered by {', then '.join(self.order)}, they give {parents:,} parents "
+            f"and {self.colors.height - parents:,} children.",
+        ]
+        if self.excluded.height:
+            said.append(f"{self.excluded.height:,} rows were removed by exclusion rules.")
         if self.repeats_removed:
-            sentence += f" {self.repeats_removed:,} repeated quotes were removed."
+            said.append(f"{self.repeats_removed:,} repeated quotes were removed.")
         if self.without_cusip.height:
-            sentence += f" {self.without_cusip.height:,} rows without a CUSIP were left out."
-        return sentence
+            said.append(f"{self.without_cusip.height:,} rows without a CUSIP were left out.")
+        return " ".join(said)
 
     def _repr_html_(self) -> str:
         return f"<p>{html.escape(repr(self))}</p>"
@@ -72,86 +92,144 @@ def run_colors(
     data: Any,
     *,
     source: str | Database | None = None,
-    order: Sequence[str] = colors.DEFAULT_ORDER,
+    preset: str | None = None,
+    order: Sequence[str] | None = None,
     sector: str | None = None,
-    deduplicate: bool = False,
+    until: date | str | None = None,
+    rules: Sequence[str] | str = (),
+    deduplicate: bool | None = None,
+    engine: str = "auto",
 ) -> RankedColors:
     """Rank colors: within each CUSIP by rank, then date, then price; the first is the parent.
 
     `data` is a table or view of `source` ("marketpulse.colors"), a `.sql` file for it, a
-    Parquet, CSV or Excel file (which needs no source), or a polars or pandas DataFrame or Arrow
-    table. `order` lists keys with directions. `sector` keeps one sector, without regard to case.
-    `deduplicate` keeps one row per quote: rows that differ only in their coverage price.
+    Parquet, CSV or Excel file, a pattern of such files ("feeds/*.csv"), an S3 URL, a polars or
+    pandas DataFrame or Arrow table, or a list of these, whose rows are merged and keep the name
+    of their feed in ORIGIN. `preset` names a file of params/presets; what is given besides takes
+    the place of the preset's own. `order` lists keys with directions. `sector` keeps one sector,
+    without regard to case, `until` the colors as of that day and before. `rules` names files of
+    params/rules whose rules remove rows, after the preset's own. `deduplicate` keeps one row per
+    quote: rows that differ only in their coverage price. `engine="spark"` ranks files on Spark.
     Raises DataError for missing columns or values that cannot be read, UsageError for a wrong
-    `order`, and what `connect` raises for a source.
+    request, and what `connect` raises for a source.
     """
-    colors.parse_order(order)
-    # papermill's command line hands "false" and 2.0 over where a boolean and a text were meant.
-    if not isinstance(deduplicate, bool):
-        raise UsageError(f"deduplicate is the boolean True or False, not {deduplicate!r}.")
-    if not isinstance(sector, str | None):
-        raise UsageError(f"sector is a text or None, not {sector!r}.")
-    database = connect(source) if isinstance(source, str) and _of_source(data) else None
-    try:
-        opened = _open(data, database if database is not None else source)
-        ranking = colors.Ranking(order, sector, deduplicate=deduplicate)
-        statement = colors.ranked(opened.relation, ranking, opened.label)
-        rows = opened.execute(statement)
-        if rows.is_empty() and sector is not None:
-            _refuse_unknown_sector(opened, sector)
-    finally:
-        if database is not None:
-            database.close()
-    rows = _whole(rows, opened.label)
-    ranked = rows.filter(pl.col("CUSIP").is_not_null())
+    chosen, ranking = asked(preset, order, sector, until, rules, deduplicate)
+    with opened(data, source, engine) as feed:
+        rows = feed.execute(colors.ranked(feed.relation, ranking, feed.label))
+        if rows.is_empty() and ranking.sector is not None:
+            refuse_unknown_sector(feed, ranking.sector)
+        quote = tuple(colors.quote_columns(feed.relation, feed.label))
+    rows = whole(rows, feed.label)
+    if "RULES_MET" not in rows.columns:
+        rows = rows.with_columns(RULES_MET=pl.lit(None, pl.String))
+    grouped, excluded = pl.col("COLOR_POSITION").is_not_null(), pl.col("RULES_MET").is_not_null()
+    removed = rows.filter(excluded).drop(colors.ADDED)
     return RankedColors(
-        label=opened.label,
-        engine=opened.engine,
-        order=tuple(order),
-        colors=ranked.drop("CUSIP_CHANGED", "COPIES").with_columns(
-            pl.col("IS_PARENT").cast(pl.Boolean)
-        ),
-        without_cusip=rows.filter(pl.col("CUSIP").is_null()).drop(
-            "CUSIP_CHANGED", "COPIES", *colors.ADDED
-        ),
-        quote=tuple(colors.quote_columns(opened.relation, opened.label)),
-        cleaned_cusips=int(ranked["CUSIP_CHANGED"].sum()),
+        label=feed.label,
+        engine=feed.engine,
+        preset=chosen,
+        ranking=ranking,
+        colors=shown(rows.filter(grouped)),
+        without_cusip=shown(rows.filter(~grouped & ~excluded)).drop(colors.ADDED),
+        excluded=shown(removed.with_columns(excluded_by(ranking.rules))),
+        rules=rule_counts(ranking.rules, removed.group_by("RULES_MET").agg(rows=pl.len())),
+        notes=feed.notes,
+        quote=quote,
+        cleaned_cusips=int(rows.filter(grouped)["CUSIP_CHANGED"].sum()),
         repeats_removed=int((rows["COPIES"] - 1).sum()),
     )
 
 
-def _of_source(data: Any) -> bool:
-    if not isinstance(data, (str, Path)):
-        return False
-    return str(data).lower().endswith(".sql") or not engines.looks_like_a_file(str(data))
+def asked(
+    preset: str | None,
+    order: Sequence[str] | None,
+    sector: str | None,
+    until: date | str | None,
+    rules: Sequence[str] | str,
+    deduplicate: bool | None,
+) -> tuple[Preset | None, Ranking]:
+    """Put a preset and what is asked besides together; raises UsageError naming what is wrong."""
+    # papermill's command line hands "false" and 2.0 over where a boolean and a text were meant.
+    if not isinstance(deduplicate, bool | None):
+        raise UsageError(f"deduplicate is the boolean True or False, not {deduplicate!r}.")
+    if not isinstance(sector, str | None):
+        raise UsageError(f"sector is a text or None, not {sector!r}.")
+    names = [rules] if isinstance(rules, str) else list(rules)
+    chosen = None if preset is None else read_preset(preset)
+    ranking = Ranking(until=_day(until))
+    if chosen is not None:
+        names = [*chosen.rules, *(name for name in names if name not in chosen.rules)]
+        ranking = replace(ranking, order=chosen.order or ranking.order, keep=chosen.keep,
+                          sector=chosen.sector, deduplicate=bool(chosen.deduplicate))  # fmt: skip
+    if order is not None:
+        ranking = replace(ranking, order=order)
+    if sector is not None:
+        ranking = replace(ranking, sector=sector)
+    if deduplicate is not None:
+        ranking = replace(ranking, deduplicate=deduplicate)
+    colors.parse_order(ranking.order)
+    active = [rule for rule in read_rules(names) if rule.active] if names else []
+    return chosen, replace(ranking, order=tuple(ranking.order), rules=tuple(active))
 
 
-def _open(data: Any, source: Any) -> engines.Input:
-    if _of_source(data):
-        if not isinstance(source, Database):
-            raise UsageError(
-                f"{str(data)!r} is not a file, so it needs a source to be a table of.",
-                'Name one, e.g. source="demo", or check the path.',
-            )
-        return engines.from_database(source, str(data))
-    if isinstance(data, (str, Path)):
-        return engines.from_file(data)
-    return engines.from_frame(data)
+def _day(until: date | str | None) -> date | None:
+    if isinstance(until, datetime):
+        return until.date()
+    if isinstance(until, date | None):
+        return until
+    try:
+        return date.fromisoformat(until)
+    except (TypeError, ValueError):
+        raise UsageError(f"until is a day such as 2026-01-31, not {until!r}.") from None
 
 
-def _whole(rows: pl.DataFrame, label: str) -> pl.DataFrame:
+def _wanted(ranking: Ranking) -> str:
+    said = [f" in the sector {ranking.sector}"] if ranking.sector is not None else []
+    said += [f" as of {ranking.until} and before"] if ranking.until is not None else []
+    said += [f" where {sentence(ranking.keep)}"] if ranking.keep is not None else []
+    return ",".join(said)
+
+
+def rule_counts(rules: Sequence[Rule], codes: pl.DataFrame) -> pl.DataFrame:
+    """Count what each rule removed and met; `codes` has RULES_MET and how many `rows` have it."""
+    kinds = {"rule": pl.String, "removes": pl.String, "removed": pl.Int64, "met": pl.Int64}
+    many = codes["rows"]
+    counts = []
+    for number, rule in enumerate(rules):
+        met = many.filter(codes["RULES_MET"].str.slice(number, 1) == "1").sum()
+        removed = many.filter(codes["RULES_MET"].str.find("1", literal=True) == number).sum()
+        counts.append((rule.name, sentence(rule), int(removed), int(met)))
+    return pl.DataFrame(counts, schema=kinds, orient="row")
+
+
+def excluded_by(rules: Sequence[Rule]) -> pl.Expr:
+    """Name the first rule that a row of RULES_MET meets."""
+    first = pl.col("RULES_MET").str.find("1", literal=True).cast(pl.Int64)
+    names = {number: rule.name for number, rule in enumerate(rules)}
+    return first.replace_strict(names, default=None, return_dtype=pl.String).alias("EXCLUDED_BY")
+
+
+def shown(rows: pl.DataFrame) -> pl.DataFrame:
+    """Drop what only served the statement."""
+    return rows.drop([name for name in colors.INTERNAL if name in rows.columns])
+
+
+def whole(rows: pl.DataFrame, label: str) -> pl.DataFrame:
     """Make integers of what must be whole; raises DataError for a rank of 2.5."""
-    for name in (*colors.WHOLE, *colors.ADDED, *colors.INTERNAL[:2]):
+    counts = [name for name in (*colors.ADDED, *colors.INTERNAL[:2]) if name in rows.columns]
+    for name in (*colors.WHOLE, *counts):
         column = rows[name]
         if column.dtype not in (pl.Int64, pl.Boolean):
             odd = column.filter(column.round(0) != column)
             if odd.len():
                 raise DataError(f"{label}: column {name} holds {odd[0]}, which is no whole number.")
             rows = rows.with_columns(column.cast(pl.Int64))
-    return rows
+    # Where there are no booleans, it came as a number.
+    return rows.with_columns(pl.col("IS_PARENT").cast(pl.Boolean)) if counts else rows
 
 
-def _refuse_unknown_sector(opened: engines.Input, sector: str) -> None:
+def refuse_unknown_sector(opened: Input, sector: str) -> None:
+    """Say that no color is in a sector, unless there are no colors at all."""
     names = colors.match_columns(list(opened.relation.c.keys()), opened.label)
     if "SECTOR" not in names:
         raise DataError(f"{opened.label} has no column SECTOR to look for {sector!r} in.")
