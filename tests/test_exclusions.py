@@ -133,20 +133,20 @@ def in_oracle(oracle: Oracle, tmp_path_factory: pytest.TempPathFactory) -> Itera
 lists = st.lists(naive_rules.trees(), min_size=10, max_size=30)
 
 
-@settings(relaxed, max_examples=15)
+@settings(relaxed, max_examples=8)
 @given(rows=naive_rules.rows(), trees=lists)
 def test_rules_mean_in_duckdb_what_the_table_of_the_docs_says(rows, trees) -> None:
     assert in_duckdb(rows, trees) == expected(rows, trees)
 
 
-@settings(relaxed, max_examples=12)
+@settings(relaxed, max_examples=8)
 @given(rows=naive_rules.rows(min_size=15), trees=lists)
 def test_rules_mean_the_same_in_postgresql(in_postgresql: Ask, rows, trees) -> None:
     assert in_postgresql(rows, trees) == expected(rows, trees)
 
 
 @pytest.mark.oracle
-@settings(relaxed, max_examples=5)
+@settings(relaxed, max_examples=4)
 @given(
     rows=naive_rules.rows(min_size=15, floats=False),
     trees=st.lists(naive_rules.trees(ORACLE_COLUMNS), min_size=5, max_size=25),
@@ -203,7 +203,7 @@ def nested(depth: int) -> Tree:
 MANY: list[Tree] = [
     nested(60),
     *({"column": "CODE", "operator": "equal to", "value": str(number)} for number in range(98)),
-    {"column": "CODE", "operator": "in", "value": [*map(str, range(5000)), *range(8000, 11000)]},
+    {"column": "CODE", "operator": "in", "value": [*map(str, range(5000)), *range(8000, 8900)]},
 ]
 FEW = [
     dict.fromkeys(KINDS) | {"CODE": code, "RANK": rank, "PX": Decimal(px)}
@@ -221,7 +221,9 @@ def test_deep_rules_long_lists_and_a_hundred_rules_run_in_postgresql(in_postgres
 
 @pytest.mark.oracle
 def test_deep_rules_long_lists_and_a_hundred_rules_run_in_oracle(in_oracle: Ask) -> None:
-    assert in_oracle(FEW, MANY) == expected(FEW, MANY)
+    # The stand-in takes its time for long lists; more than a thousand is what matters.
+    many = [*MANY[:-1], MANY[-1] | {"value": MANY[-1]["value"][3900:5100]}]
+    assert in_oracle(FEW, many) == expected(FEW, many)
 
 
 def test_the_statement_is_one_that_oracle_19c_can_parse() -> None:

@@ -277,10 +277,7 @@ def _without(given: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes decimals digit by digit, and repeats what is there twice."""
-
-    def ignore_aliases(self, _data: Any) -> bool:
-        return True
+    """Writes decimals digit by digit."""
 
 
 def _decimal(dumper: yaml.SafeDumper, number: Decimal) -> yaml.ScalarNode:
