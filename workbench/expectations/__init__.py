@@ -7,11 +7,21 @@ first called.
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 
+# Where gRPC is not installed, this part of PySpark does not refuse to be imported: it exits.
+_connect = "pyspark.sql.connect"
+_hidden = _connect not in sys.modules
+if _hidden:
+    sys.modules[_connect] = None  # type: ignore[assignment]
 _warned = warnings.showwarning
-with warnings.catch_warnings(action="ignore"):
-    import great_expectations as great_expectations
+try:
+    with warnings.catch_warnings(action="ignore"):
+        import great_expectations as great_expectations
+finally:
+    if _hidden:
+        del sys.modules[_connect]
 if warnings.showwarning is not _warned:
     # Its import sends everybody's warnings to the log, where nobody sees them.
     logging.captureWarnings(False)
