@@ -11,6 +11,7 @@ import feeds
 import openpyxl
 import polars as pl
 import pytest
+import sqlalchemy as sa
 import xlsxwriter
 
 from workbench import engines, run_colors
@@ -410,8 +411,21 @@ def test_nan_is_missing_and_said_so_and_infinity_is_refused(tmp_path: Path) -> N
     assert notes(path) == {"NaN in a column of numbers": (2, "PX")}
     for value in (float("inf"), float("-inf"), 1e18):
         bad = frame.with_columns(pl.Series("PX", [1.0, 2.0, value, float("nan")]))
-        assert "column PX holds" in refused(bad)
-        assert "in row 3" in refused(bad)
+        bad.write_parquet(path)  # without nulls, and saying so
+        for data in (bad, path):
+            assert "column PX holds" in refused(data)
+            assert "in row 3" in refused(data)
+
+
+def test_nan_in_a_file_without_nulls_is_missing_to_conditions_too(tmp_path: Path) -> None:
+    prices = pl.Series("PX", [100.0, 101.0, float("nan"), 99.0])
+    frame = feeds.frame(feeds.feed(4)).with_columns(prices, COV_PRICE=pl.lit(float("nan")))
+    frame.with_columns(CUSIP=pl.lit("ABC"), RANK=pl.lit(3)).write_parquet(tmp_path / "feed.parquet")
+    opened = engines.from_file(tmp_path / "feed.parquet")
+    px = opened.relation.c["PX"]
+    for condition, rows in ((px.is_(None), 1), (px.is_not(None), 3), (px > 0, 3)):
+        assert opened.execute(sa.select(px).where(condition)).height == rows
+    assert run_colors(tmp_path / "feed.parquet").colors["COV_PRICE"].null_count() == 4
 
 
 def test_ids_kept_as_floats_are_noted_and_those_of_excel_read_as_written(tmp_path: Path) -> None:
@@ -426,11 +440,14 @@ def test_ids_kept_as_floats_are_noted_and_those_of_excel_read_as_written(tmp_pat
 
 
 @pytest.mark.parametrize("column", [pl.Int128, pl.Decimal(38, 0), pl.UInt64])
-def test_whole_numbers_that_no_id_or_price_can_be(column: pl.DataType) -> None:
+def test_whole_numbers_that_no_id_or_price_can_be(tmp_path: Path, column: pl.DataType) -> None:
     frame = feeds.frame(feeds.feed(2))
     for name, value in (("MESSAGE_ID", 2**63), ("PX", 10**18)):
         odd = frame.with_columns(pl.Series(name, [7, value], pl.Int128).cast(column))
         assert f"column {name} holds '{value}' in row 2" in refused(odd)
+        if column != pl.Int128:
+            odd.write_parquet(tmp_path / "feed.parquet")
+            assert f"column {name} holds '{value}' in row 2" in refused(tmp_path / "feed.parquet")
         largest = frame.with_columns(pl.Series(name, [7, value - 1], pl.Int128).cast(column))
         assert set(run_colors(largest).colors[name].to_list()) == {7, value - 1}
 

@@ -28,6 +28,11 @@ FLOATS = ("DOUBLE", "FLOAT")
 NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 # What nearly all are: sure to fit, and known by one look instead of a cast to a decimal.
 PLAIN_WHOLE, PLAIN_PRICE = r"-?\d{1,17}", r"-?\d{1,17}(\.\d*)?"
+# What surely fits, of exact numbers and of floats.
+LIMITS = {
+    "BIGINT": ("9223372036854775807", "9.2e18"),
+    "DECIMAL(28, 10)": ("999999999999999999", "9.99e17"),
+}
 NOTED = {
     "NaN": ("NaN in a column of numbers", "read as a missing value"),
     "large": (
@@ -102,34 +107,50 @@ def _reading(name: str, found: str, kind: str, *, day_first: bool = False) -> _R
         return _Reading(name, raw, kind, _as_text(raw, kind))
     if name in MOMENTS:
         return _moment(name, raw, kind, day_first=day_first)
-    notes = {"NaN": f"isnan({raw})"} if kind in FLOATS else {}
-    text = f"nullif(trim({raw}, {literal(BLANKS)}), '')" if kind == "VARCHAR" else raw
-    number = _as_number(text, kind)
-    present = f"({text} IS NOT NULL AND NOT isnan({raw}))" if notes else f"{text} IS NOT NULL"
-    digits, scale = map(int, re.findall(r"\d+", kind)) if kind[:7] == "DECIMAL" else (99, 99)
-    if name in WHOLE:
-        value = f"try_cast({number} AS BIGINT)"
-        bad = f"({present} AND ({value} IS NULL OR {number} <> trunc({number})))"
-        if kind == "DOUBLE":
-            notes["large"] = f"abs({raw}) > {2**53} AND NOT isnan({raw})"
-        fits = kind in (*SMALL_INTEGERS, "BIGINT") or (digits <= 18 and scale == 0)
-        if kind == "VARCHAR":
-            whole = f"try_cast({text} AS BIGINT)"
-            value, bad = (
-                _quick(text, PLAIN_WHOLE, whole, value),
-                _quick(text, PLAIN_WHOLE, "FALSE", bad),
-            )
-        return _Reading(name, raw, kind, value, None if fits else bad, "a whole number", "", notes)
-    value = f"try_cast({number} AS DECIMAL(28, 10))"
-    bad = f"({present} AND {value} IS NULL)"
-    if kind == "DOUBLE":
-        # All but the largest can be cast, and trying that is what costs.
-        bad = f"(CASE WHEN abs({raw}) > 9e17 THEN {bad} END)"
+    target = "BIGINT" if name in WHOLE else "DECIMAL(28, 10)"
+    expected = "a whole number" if name in WHOLE else "a number"
+    bad: str | None
     if kind == "VARCHAR":
-        value = shaped(text, NUMBER, f"try_cast({text} AS DECIMAL(28, 10))")
-        bad = _quick(text, PLAIN_PRICE, "FALSE", f"({present} AND {value} IS NULL)")
-    fits = kind in SMALL_INTEGERS or (digits - scale <= 18 and scale <= 10)
-    return _Reading(name, raw, kind, value, None if fits else bad, "a number", "", notes)
+        value, bad = _number_of_text(raw, whole=name in WHOLE)
+        return _Reading(name, raw, kind, value, bad, expected)
+    digits, scale = map(int, re.findall(r"\d+", kind)) if kind[:7] == "DECIMAL" else (99, 0)
+    if kind not in (*FLOATS, *INTEGERS) and digits == 99:
+        return _Reading(name, raw, kind, f"NULL::{target}", f"{raw} IS NOT NULL", expected)
+    number, notes = raw, {}
+    if kind in FLOATS:
+        notes["NaN"] = f"isnan({raw})"
+    if kind == "FLOAT":
+        # By its shortest spelling: 99.1, not the 99.0999984741 that single precision holds.
+        number = f"CAST(CAST({raw} AS VARCHAR) AS DECIMAL(38, 10))"
+    if kind == "DOUBLE" and name in WHOLE:
+        notes["large"] = f"abs({raw}) > {2**53} AND NOT isnan({raw})"
+    small = kind in SMALL_INTEGERS or (name in WHOLE and kind == "BIGINT")
+    fits = small or digits - scale < 18 + (name in WHOLE or scale <= 10)
+    fraction = f"{raw} <> trunc({raw})" if name in WHOLE and kind not in INTEGERS else "FALSE"
+    value = f"CAST({number} AS {target})"
+    if fits:
+        bad = fraction if scale and name in WHOLE else None
+        return _Reading(name, raw, kind, value, bad, expected, "", notes)
+    # Not try_cast: DuckDB takes that never to be null where a file's statistics count no nulls.
+    inside = f"{raw} BETWEEN -{LIMITS[target][kind in FLOATS]} AND {LIMITS[target][kind in FLOATS]}"
+    there = f"NOT isnan({raw})" if kind in FLOATS else "TRUE"
+    bad = f"({raw} IS NOT NULL AND {there} AND (NOT {inside} OR {fraction}))"
+    # Nor is its word on the range of floats to be had: statistics leave NaN out.
+    value = f"(CASE WHEN {there} AND {inside} THEN try_cast({number} AS {target}) END)"
+    return _Reading(name, raw, kind, value, bad, expected, "", notes)
+
+
+def _number_of_text(raw: str, *, whole: bool) -> tuple[str, str]:
+    """Write the value of a number in text, and the condition that it is none."""
+    text = f"nullif(trim({raw}, {literal(BLANKS)}), '')"
+    number = shaped(text, NUMBER, f"try_cast({text} AS DECIMAL({38 if whole else 28}, 10))")
+    if not whole:
+        bad = f"({text} IS NOT NULL AND {number} IS NULL)"
+        return number, _quick(text, PLAIN_PRICE, "FALSE", bad)
+    value = f"try_cast({number} AS BIGINT)"
+    bad = f"({text} IS NOT NULL AND ({value} IS NULL OR {number} <> trunc({number})))"
+    quick = _quick(text, PLAIN_WHOLE, f"try_cast({text} AS BIGINT)", value)
+    return quick, _quick(text, PLAIN_WHOLE, "FALSE", bad)
 
 
 def _quick(text: str, pattern: str, value: str, otherwise: str) -> str:
@@ -147,12 +168,11 @@ def _moment(name: str, raw: str, kind: str, *, day_first: bool) -> _Reading:
         bad = f"({text} IS NOT NULL AND {value} IS NULL)"
         return _Reading(name, raw, kind, value, bad, expected, text, notes)
     if kind == "DATE":
-        value, bad = f"try_cast({raw} AS TIMESTAMP)", f"{raw} NOT BETWEEN {DAYS}"
-    elif kind == "TIMESTAMP":
-        value, bad = raw, f"{raw} NOT BETWEEN {TIMES}"
+        inside = f"{raw} BETWEEN {DAYS}"
+        value, bad = f"(CASE WHEN {inside} THEN CAST({raw} AS TIMESTAMP) END)", f"NOT {inside}"
     elif kind.startswith("TIMESTAMP"):
         value = _as_plain_moment(raw, kind)
-        bad = f"({raw} IS NOT NULL AND ({value} NOT BETWEEN {TIMES} OR {value} IS NULL))"
+        bad = f"{value} NOT BETWEEN {TIMES}"
     else:
         value, bad = "NULL::TIMESTAMP", f"{raw} IS NOT NULL"
     return _Reading(name, raw, kind, value, bad, expected)
@@ -164,7 +184,7 @@ def _as_plain_moment(raw: str, kind: str) -> str:
         return f"make_timestamp(epoch_ns({raw}) // 1000)"
     if kind == "TIMESTAMP WITH TIME ZONE":
         return f"make_timestamp(epoch_us({raw}))"
-    return f"try_cast({raw} AS TIMESTAMP)"
+    return raw if kind == "TIMESTAMP" else f"CAST({raw} AS TIMESTAMP)"
 
 
 def _as_text(raw: str, kind: str) -> str:
@@ -177,18 +197,6 @@ def _as_text(raw: str, kind: str) -> str:
             f"THEN CAST(CAST({raw} AS BIGINT) AS VARCHAR) ELSE CAST({raw} AS VARCHAR) END"
         )
     return f"CAST({raw} AS VARCHAR)"
-
-
-def _as_number(text: str, kind: str) -> str:
-    if kind == "DOUBLE" or kind in INTEGERS:
-        # A double of 17 digits is whole itself; scaled to a decimal it no longer would be.
-        return text
-    if kind == "FLOAT":
-        # By its shortest spelling: 99.1, not the 99.0999984741 that single precision holds.
-        return f"try_cast(CAST({text} AS VARCHAR) AS DECIMAL(38, 10))"
-    if kind == "VARCHAR":
-        return shaped(text, NUMBER, f"try_cast({text} AS DECIMAL(38, 10))")
-    return f"try_cast({text} AS DECIMAL(38, 10))" if kind[:7] == "DECIMAL" else "NULL::DECIMAL"
 
 
 def _counts(
