@@ -155,6 +155,33 @@ def test_rules_mean_the_same_in_oracle(in_oracle: Ask, rows, trees) -> None:
     assert in_oracle(rows, trees) == expected(rows, trees)
 
 
+LIMITS: dict[str, list[Any]] = {
+    "DATE_1": [dt.date(2026, 1, 9), "2026-01-09 16:30", dt.datetime(2026, 1, 9)],
+    "WHEN_TEXT": [dt.date(2026, 1, 9), dt.datetime(2026, 1, 9, 16, 30)],
+    "CODE": [7, "7"],
+    "TICKER": ["_", "AB"],
+}
+
+
+def test_every_comparison_holds_at_its_very_limits(in_postgresql: Ask) -> None:
+    pools = {"DATE_1": naive_rules.TIMES, "WHEN_TEXT": naive_rules.MOMENTS}
+    pools |= {"CODE": naive_rules.NUMBERS, "TICKER": naive_rules.HOSTILE}
+    rows = [
+        {**dict.fromkeys(KINDS), **{name: pool[n % len(pool)] for name, pool in pools.items()}}
+        for n in range(max(map(len, pools.values())))
+    ]
+    comparisons = ("equal to", "not equal to", *naive_rules.ORDERED)
+    trees = [
+        {"column": name, "operator": operator, "value": value}
+        for name, values in LIMITS.items()
+        for operator in comparisons
+        for value in values
+    ]
+    wanted = expected(rows, trees)
+    assert in_duckdb(rows, trees) == wanted
+    assert in_postgresql(rows, trees) == wanted
+
+
 def blocks(language: str) -> list[str]:
     text = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
