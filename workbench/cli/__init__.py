@@ -68,6 +68,7 @@ def main() -> None:
 
 # Below, because each of them hangs its commands on the group.
 from workbench.cli import (  # noqa: E402
+    colors,  # noqa: F401
     doctor,  # noqa: F401
     extracts,  # noqa: F401
     profiles,  # noqa: F401
