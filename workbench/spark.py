@@ -1,32 +1,22 @@
-"""Run Colors on Spark, for feeds that outgrow one machine: the dialect, the session, the input.
+"""Run Colors on Spark, for feeds that outgrow one machine: the dialect and the input.
 
 The statement is the one of colors.py. docs/spark.md tells how to install and point it.
 """
 
 from __future__ import annotations
 
-import atexit
 import csv
-import logging
-import os
 import re
 import shutil
-import signal
-import tempfile
-import threading
 import uuid
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import psutil
-import pyarrow
 import sqlalchemy as sa
 from sqlalchemy import Select
 from sqlalchemy.engine.default import DefaultDialect
@@ -34,27 +24,19 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ColumnElement, FromClause
 from sqlalchemy.sql.compiler import GenericTypeCompiler, IdentifierPreparer, SQLCompiler
 
-from workbench import engines
-from workbench.colors import MOMENTS, PRICE, TEXTS, WHOLE, match_columns, type_of
+from workbench import engines, spark_session
+from workbench.colors import MOMENTS, ORIGIN, PRICE, TEXTS, WHOLE, match_columns, type_of
 from workbench.dialects import PercentOf, plain
-from workbench.errors import ConnectionFailed, DataError, QueryError, UsageError, WorkbenchError
+from workbench.errors import DataError, UsageError
 from workbench.feeds import NUMBER
-from workbench.settings import Spark as SparkSettings
-from workbench.settings import load_settings
 from workbench.sheets import EXCEL_SUFFIXES, column_names
+from workbench.spark_session import told
 
 ISO_MOMENT = r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?)?"
-INSTALL = 'Install both: pip install "workbench[spark]", and Debian\'s openjdk-17-jre-headless.'
-# A statement means the same whatever the cluster's defaults are.
-MEANING = {
-    "spark.sql.ansi.enabled": "true",
-    "spark.sql.ansi.doubleQuotedIdentifiers": "true",
-    "spark.sql.caseSensitive": "true",
-    "spark.sql.session.timeZone": "UTC",
-    "spark.sql.timestampType": "TIMESTAMP_NTZ",
-    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+UNSIGNED: dict[Any, Any] = {
+    **dict.fromkeys((pl.UInt8, pl.UInt16, pl.UInt32), pl.Int64),
+    pl.UInt64: pl.Decimal(20, 0),
 }
-_STARTING = threading.Lock()
 NUMBERS = ("byte", "short", "integer", "long", "decimal", "double")
 
 
@@ -123,62 +105,91 @@ class SparkInput(engines.Input):
 
     session: Any = None
 
-    def write(self, statement: Select[Any], folder: str | Path) -> None:
-        """Write the rows in their order as the Parquet parts of a new folder, whole or not at all.
+    def write(
+        self,
+        statement: Select[Any],
+        path: str | Path,
+        overwrite: bool = False,
+        finish: Callable[[pl.DataFrame], pl.DataFrame] = lambda frame: frame,
+    ) -> None:
+        """Write the rows in their order as the Parquet parts of a folder, whole or not at all.
 
-        On a URL it is Spark's committer that makes it whole. Raises DataError where there is
-        something already, and QueryError where the statement fails.
+        A path that ends in .csv or .xlsx makes a file instead, by way of this machine. On a URL it
+        is Spark's committer that makes it whole. Raises DataError where something is there already.
         """
-        target = Path(folder)
-        if "://" in str(folder):
-            with _told(self.label, self.session):
-                _frame(self.session, statement).write.parquet(str(folder))
-            return
-        if target.exists():
+        target = Path(path)
+        if "://" in str(path):
+            with told(self.label, self.session):
+                mode = "overwrite" if overwrite else "error"
+                _frame(self.session, statement).write.mode(mode).parquet(str(path))
+        elif target.suffix.lower() not in ("", ".parquet"):
+            super().write(statement, target, overwrite, finish)
+        elif target.exists() and not overwrite:
             raise DataError(f"{target} is there already.", "Name a new folder, or remove it.")
-        partial_ = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+        else:
+            self._write_folder(statement, target)
+
+    def _write_folder(self, statement: Select[Any], target: Path) -> None:
+        unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
         try:
-            with _told(self.label, self.session):
-                _frame(self.session, statement).write.parquet(_local(partial_))
-            for note in (*partial_.glob(".*.crc"), *partial_.glob("_SUCCESS")):
+            with told(self.label, self.session):
+                _frame(self.session, statement).write.parquet(str(unfinished.absolute()))
+            for note in (*unfinished.glob(".*.crc"), *unfinished.glob("_SUCCESS")):
                 note.unlink()
-            partial_.rename(target)
+            if target.is_dir():
+                shutil.rmtree(target)
+            unfinished.rename(target)
         finally:
-            shutil.rmtree(partial_, ignore_errors=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def opened(data: Any, label: str | None = None) -> SparkInput:
+def opened(data: Any) -> SparkInput:
     """Open Parquet or CSV files (a path, glob, folder or URL, or a list), Excel or a data frame.
 
-    Raises DataError for missing columns and files that cannot be read; values that cannot be are
-    DataErrors when the statement runs.
+    A list of files gives each row the text column ORIGIN, the name of its file. Raises DataError
+    for missing columns and files that cannot be read, UsageError for kinds of files that are not
+    read together; a value that does not fit is a DataError when the statement runs.
     """
-    paths = [str(each) for each in (data if isinstance(data, list | tuple) else [data])]
-    named = isinstance(data, str | Path) or (
-        isinstance(data, list | tuple) and all(isinstance(each, str | Path) for each in data)
-    )
-    if label is None:
-        label = " and ".join(paths) if named else "the data frame"
-    suffixes = {Path(path).suffix.lower() for path in paths} if named else set()
-    if named and len({suffix == ".csv" for suffix in suffixes}) > 1:
-        raise UsageError(f"{label}: CSV and Parquet files are not read in one go on Spark.")
-    session = _session().newSession()
-    for key, value in MEANING.items():
-        session.conf.set(key, value)
-    notes: tuple[Any, ...] = ()
-    with _told(label, session), warnings.catch_warnings(action="ignore", category=FutureWarning):
-        if not named or suffixes & set(EXCEL_SUFFIXES):
-            # Small by nature: read as everywhere else, with the same findings.
-            small = engines.from_file(data) if named else engines.from_frame(data, label)
-            notes = small.notes
-            raw = session.createDataFrame(small.execute(sa.select(small.relation)).to_arrow())
-        elif suffixes == {".csv"}:
-            raw = _csv(session, [_local(path) for path in paths], label)
-        else:
-            reader = session.read.option("mergeSchema", "true")
-            raw = reader.parquet(*(_local(path) for path in paths))
-        relation = _typed_view(session, raw, label)
-    return SparkInput(label, "spark", relation, partial(_execute, session, label), notes, session)
+    several = isinstance(data, list | tuple)
+    paths = list(data) if several else [data]
+    if not all(isinstance(path, str | Path) for path in paths):
+        return _small(engines.from_frame(data))
+    label = " and ".join(Path(path).name for path in paths)
+    kinds = {Path(path).suffix.lower() for path in paths}
+    if kinds & set(EXCEL_SUFFIXES) and not several:
+        return _small(engines.from_file(data))
+    if (".csv" in kinds and len(kinds) > 1) or kinds & set(EXCEL_SUFFIXES):
+        raise UsageError(f"{label}: on Spark, files of one kind are read together, and no Excel.")
+    session = spark_session.session()
+    with told(label, session):
+        places = [_place(path) for path in paths]
+        reader = session.read.option("mergeSchema", "true")
+        raw = _csv(session, places, label) if ".csv" in kinds else reader.parquet(*places)
+        if several:
+            raw = raw.selectExpr("*", f"_metadata.file_name AS {ORIGIN}")
+        return _input(session, raw, label)
+
+
+def _small(read: engines.Input) -> SparkInput:
+    # Read as everywhere else, with the same findings; then it is Spark's.
+    session = spark_session.session()
+    with told(read.label, session):
+        frame = read.execute(sa.select(read.relation)).cast(UNSIGNED)
+        return _input(session, session.createDataFrame(frame.to_arrow()), read.label, read.notes)
+
+
+def _input(session: Any, raw: Any, label: str, notes: Any = ()) -> SparkInput:
+    relation = _typed_view(session, raw, label)
+    run = partial(_execute, session, label)
+    return SparkInput(
+        label=label, engine="spark", relation=relation, execute=run,
+        frames=lambda statement: iter([run(statement)]), notes=notes, session=session,
+    )  # fmt: skip
+
+
+def _execute(session: Any, label: str, statement: Select[Any]) -> pl.DataFrame:
+    with told(label, session):
+        return pl.DataFrame(_frame(session, statement).toArrow())
 
 
 def _csv(session: Any, paths: list[str], label: str) -> Any:
@@ -198,7 +209,7 @@ def _csv(session: Any, paths: list[str], label: str) -> Any:
     return reader.csv(paths, schema=schema).toDF(*names)
 
 
-def _local(path: str | Path) -> str:
+def _place(path: str | Path) -> str:
     """Say a path of this machine in full, and a name with * or [ in it as that name."""
     if "://" in str(path):
         return str(path)
@@ -269,11 +280,20 @@ def _number(raw: ColumnElement[Any], kind: str) -> ColumnElement[Any]:
 
 
 def _other_type(kind: str) -> sa.types.TypeEngine[Any]:
-    if kind == "binary":
-        return sa.LargeBinary()
-    if kind in ("array", "map", "struct", "variant"):
-        return sa.JSON()
-    return sa.String() if kind == "string" else sa.types.NullType()
+    known: dict[str, sa.types.TypeEngine[Any]] = {
+        "string": sa.String(),
+        "binary": sa.LargeBinary(),
+        "boolean": sa.Boolean(),
+        "date": sa.Date(),
+        "timestamp": sa.TIMESTAMP(timezone=True),
+        "timestamp_ntz": sa.TIMESTAMP(),
+        "float": sa.Float(),
+        "double": sa.Double(),
+        "decimal": sa.Numeric(),
+        **dict.fromkeys(("byte", "short", "integer", "long"), sa.BigInteger()),
+        **dict.fromkeys(("array", "map", "struct", "variant"), sa.JSON()),
+    }
+    return known.get(kind, sa.types.NullType())
 
 
 def _frame(session: Any, statement: Select[Any]) -> Any:
@@ -283,124 +303,3 @@ def _frame(session: Any, statement: Select[Any]) -> Any:
         for name, value in state.parameters.items()
     }
     return session.sql(state.statement, args=parameters)
-
-
-def _execute(session: Any, label: str, statement: Select[Any]) -> pl.DataFrame:
-    with _told(label, session), warnings.catch_warnings(action="ignore", category=FutureWarning):
-        return pl.DataFrame(_frame(session, statement).toArrow())
-
-
-@contextmanager
-def _told(label: str, session: Any) -> Iterator[None]:
-    """Say in one sentence what Spark says in pages; an interrupt ends its jobs as well."""
-    from py4j.protocol import Py4JError
-    from pyspark.errors import PySparkException
-
-    try:
-        yield
-    except KeyboardInterrupt:
-        session.interruptAll()
-        raise
-    except (
-        Py4JError,
-        PySparkException,
-        pyarrow.ArrowException,
-        pl.exceptions.PolarsError,
-    ) as error:
-        raise _fault(error, label) from None
-
-
-def _fault(error: Any, label: str) -> WorkbenchError:
-    causes = [error]
-    while (cause := getattr(causes[-1], "_cause", None)) is not None:
-        causes.append(cause)
-    for cause in causes:
-        condition = (getattr(cause, "getCondition", lambda: None)() or "").partition(".")[0]
-        if condition == "USER_RAISED_EXCEPTION":
-            return DataError(f"{label}: {cause.getMessageParameters()['errorMessage']}")
-        if condition == "PATH_NOT_FOUND":
-            return DataError(f"{label}: there is no such file or folder.")
-        if condition == "MALFORMED_RECORD_IN_PARSING":
-            return DataError(f"{label}: a line does not have the columns of the header.")
-    return QueryError(f"The statement failed on {label}: {_first_line(causes[-1])}")
-
-
-def _first_line(error: BaseException) -> str:
-    java = getattr(error, "java_exception", None)
-    text = str(java.getMessage() if java is not None else error).strip()
-    text = re.sub(r"^\[[A-Z0-9_.]+\] |\s*SQLSTATE: \w+.*", "", text.splitlines()[0] if text else "")
-    return text or type(error).__name__
-
-
-def _session() -> Any:
-    with _STARTING:
-        return _started()
-
-
-@cache
-def _started() -> Any:
-    """Start Spark, once in a process, or take the session that is there."""
-    try:
-        from pyspark import SparkConf, SparkContext
-        from pyspark.java_gateway import launch_gateway
-        from pyspark.sql import SparkSession
-    except ImportError:
-        raise UsageError(
-            "The engine spark needs PySpark, which is not installed.", INSTALL
-        ) from None
-    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
-        logging.getLogger(name).disabled = True  # pages of Java, and values of the data in them
-    if running := SparkSession.getActiveSession():
-        return running
-    settings = load_settings().spark
-    folder = Path(tempfile.mkdtemp(prefix="workbench-spark-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    conf = SparkConf().setAll(list(_configuration(settings, folder).items()))
-    handler = signal.getsignal(signal.SIGINT)
-    log = folder / "log"
-    try:
-        with log.open("wb") as file:
-            gateway = launch_gateway(conf, {"stdout": file, "stderr": file})
-        context = SparkContext(gateway=gateway, conf=conf)
-    except Exception as error:
-        raise _not_started(error, log.read_text(errors="replace"), settings.master) from None
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, handler)  # Spark puts its own there
-    atexit.register(context.stop)
-    return SparkSession(context)
-
-
-def _configuration(settings: SparkSettings, folder: Path) -> dict[str, str]:
-    ours = {
-        "spark.master": settings.master,
-        "spark.app.name": "workbench",
-        "spark.log.level": "OFF",
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.sql.catalogImplementation": "in-memory",
-        "spark.sql.warehouse.dir": str(folder / "warehouse"),
-        "spark.driver.maxResultSize": "0",
-    }
-    if settings.master.startswith("local"):
-        ours |= {
-            "spark.driver.bindAddress": "127.0.0.1",
-            "spark.driver.host": "127.0.0.1",
-            "spark.driver.memory": f"{psutil.virtual_memory().total // 2**21}m",
-            "spark.local.dir": str(folder),
-            "spark.sql.shuffle.partitions": str(4 * (os.cpu_count() or 1)),
-        }
-    return ours | settings.conf
-
-
-def _not_started(error: Exception, log: str, master: str) -> WorkbenchError:
-    if "UnsupportedClassVersionError" in log:
-        return UsageError(
-            "Spark needs Java 17 or newer, and the Java that was found is older.", INSTALL
-        )
-    if "java: No such file" in log or "JAVA_HOME is not set" in log or "not found" in log:
-        return UsageError("Spark needs Java 17, which was not found.", INSTALL)
-    return ConnectionFailed(
-        f"Spark did not start on {master}: {_first_line(error)}",
-        "The keys master and conf of [spark] in workbench.toml say where and how.",
-    )
