@@ -140,16 +140,15 @@ def ranked(
     Raises DataError for missing columns and UsageError for a wrong order or rule.
     """
     keys = parse_order(ranking.order)
-    colors = _wanted(feed, ranking, place)
-    if not left_out:
-        own = [c for c in colors.c if c.name not in INTERNAL]
-        colors = sa.select(*_named(own)).where(_in_a_group(colors)).cte("grouped_colors")
+    colors: FromClause = _wanted(feed, ranking, place)
+    if not left_out and ranking.rules:
+        colors = sa.select(*_named(colors.c)).where(_in_a_group(colors)).cte("grouped_colors")
     if ranking.deduplicate:
         colors = _first_of_each_quote(colors, quote_columns(feed, place))
-    group = colors.c.CUSIP
+    group: ColumnElement[Any] = colors.c.CUSIP
     if "RULES_MET" in colors.c:
         group = sa.case((colors.c.RULES_MET.is_(None), group))
-    order = [*_desk_order(colors, keys), *_total_order(colors)]
+    order = _desk_order(colors, keys)
     # One level of windows over one partition: each engine sorts once for all three.
     placed = sa.select(
         *_named(colors.c),
@@ -159,7 +158,10 @@ def ranked(
         .label("CUSIP_PARENT"),
         sa.func.count().over(partition_by=group).label("CUSIP_COLORS"),
     ).cte("placed_colors")
-    return _families(placed)
+    statement = _families(placed, told=left_out)
+    # By the position, and so after the windows: else DuckDB would clean every CUSIP twice.
+    position = sa.case((_in_a_group(placed), placed.c["CUSIP_POSITION"]))
+    return statement if left_out else statement.where(position.is_not(None))
 
 
 def left_out(feed: FromClause, ranking: Ranking, place: str = "The input") -> Select[Any]:
@@ -201,7 +203,7 @@ def quote_columns(feed: FromClause, place: str = "The input") -> list[str]:
 
 
 def _first_of_each_quote(colors: FromClause, quote: Sequence[str]) -> FromClause:
-    by = [colors.c[name] for name in quote]
+    by: list[ColumnElement[Any]] = [colors.c[name] for name in quote]
     excluded = colors.c.RULES_MET.is_not(None) if "RULES_MET" in colors.c else None
     if excluded is not None:
         # What a rule removes stands for nothing.
@@ -222,7 +224,7 @@ def _first_of_each_quote(colors: FromClause, quote: Sequence[str]) -> FromClause
     return sa.select(*_named(kept), copies.label("COPIES")).where(first).cte("kept_quotes")
 
 
-def _families(placed: FromClause) -> Select[Any]:
+def _families(placed: FromClause, *, told: bool) -> Select[Any]:
     one, zero = _number(1), _number(0)
     grouped = _in_a_group(placed)
     parent = sa.and_(grouped, placed.c["CUSIP_POSITION"] == one)
@@ -245,10 +247,10 @@ def _families(placed: FromClause) -> Select[Any]:
     order: list[ColumnElement[Any]] = [
         BinaryText(placed.c.CUSIP).asc().nulls_last(), placed.c.CUSIP_POSITION
     ]  # fmt: skip
-    if "CUSIP_CHANGED" in placed.c:
+    if told:
         columns.append(whole(placed.c.CUSIP_CHANGED, "CUSIP_CHANGED"))
         columns.append(whole(placed.c.COPIES if "COPIES" in placed.c else one, "COPIES"))
-    if "RULES_MET" in placed.c:
+    if told and "RULES_MET" in placed.c:
         columns.append(placed.c.RULES_MET.label("RULES_MET"))
         order.insert(0, sa.case((grouped, zero), else_=one))
     return sa.select(*columns).order_by(*order)
@@ -385,8 +387,17 @@ def _typed(name: str, column: ColumnElement[Any]) -> ColumnElement[Any]:
         column = _no_blank(plain(column))
     elif name in WHOLE and (isinstance(column.type, sa.Integer) or _scale(column) == 0):
         return sa.cast(column, sa.BigInteger())
+    elif name not in WHOLE and is_short(column.type):
+        return column
     # A rank of 2.5 is dirt, and rounding it would hide that: `run_colors` refuses it.
     return sa.cast(column, PRICE)
+
+
+def is_short(kind: sa.types.TypeEngine[Any]) -> bool:
+    """Tell a decimal that 64 bits hold, and that is a price as it is."""
+    if not isinstance(kind, sa.Numeric) or isinstance(kind, sa.Float):
+        return False
+    return (kind.precision or 99) <= 18 and (kind.scale or 0) <= (PRICE.scale or 0)
 
 
 def _scale(column: ColumnElement[Any]) -> int | None:
@@ -407,17 +418,21 @@ def _comparable(colors: FromClause) -> list[ColumnElement[Any]]:
     ]
 
 
-def _total_order(colors: FromClause) -> list[UnaryExpression[Any]]:
-    return [_sorted(column, descending=False) for column in _comparable(colors)]
+def _total_order(colors: FromClause, but: Sequence[str] = ()) -> list[UnaryExpression[Any]]:
+    columns = [column for column in _comparable(colors) if column.name not in but]
+    return [_sorted(column, descending=False) for column in columns]
 
 
 def _desk_order(colors: FromClause, keys: Sequence[tuple[str, bool]]) -> list[UnaryExpression[Any]]:
+    """Order within a CUSIP by the desk's keys, then by every column that can still differ."""
     column = {
         "rank": colors.c.RANK,
         "date": sa.func.coalesce(colors.c.DATE_1, colors.c.DATE),
         "price": colors.c.PX,
     }
-    return [_sorted(column[key], descending=descending) for key, descending in keys]
+    order = [_sorted(column[key], descending=descending) for key, descending in keys]
+    alike = ["CUSIP", *(column[key].name for key, _ in keys if key != "date")]
+    return order + _total_order(colors, alike)
 
 
 def _sorted(column: ColumnElement[Any], *, descending: bool) -> UnaryExpression[Any]:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.sql import TableClause
 
 from workbench import moments
-from workbench.colors import MOMENTS, TEXTS, WHOLE, match_columns, type_of
+from workbench.colors import MOMENTS, TEXTS, WHOLE, is_short, match_columns, type_of
 from workbench.dialects import BLANKS
 from workbench.errors import DataError
 from workbench.kinds import INTEGERS, SMALL_INTEGERS, is_category, other_type
@@ -90,10 +90,15 @@ def typed_view(
     connection.execute(f"CREATE VIEW feed AS SELECT {', '.join(columns)} FROM raw")  # noqa: S608
     feed = sa.table(
         "feed",
-        *(sa.column(reading.name, type_of(reading.name)) for reading in readings),
+        *(sa.column(reading.name, _type(reading)) for reading in readings),
         *(sa.column(name, other_type(types[name])) for name in others),
     )
     return feed, tuple(_notes(connection, readings, counts, day_first=day_first))
+
+
+def _type(reading: _Reading) -> sa.types.TypeEngine[Any]:
+    own = other_type(reading.kind)
+    return own if reading.value == reading.raw and is_short(own) else type_of(reading.name)
 
 
 def quoted(name: str) -> str:
@@ -128,6 +133,8 @@ def _reading(name: str, found: str, kind: str, *, day_first: bool = False) -> _R
     fits = small or digits - scale < 18 + (name in WHOLE or scale <= 10)
     fraction = f"{raw} <> trunc({raw})" if name in WHOLE and kind not in INTEGERS else "FALSE"
     value = f"CAST({number} AS {target})"
+    if fits and name not in WHOLE and is_short(other_type(kind)):
+        return _Reading(name, raw, kind, raw)
     if fits:
         bad = fraction if scale and name in WHOLE else None
         return _Reading(name, raw, kind, value, bad, expected, "", notes)
