@@ -10,6 +10,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,8 +60,12 @@ def told(label: str, session: Any) -> Iterator[None]:
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
+    ended: list[int] = []
     try:
-        with warnings.catch_warnings(action="ignore", category=FutureWarning), _ending(session):
+        with (
+            warnings.catch_warnings(action="ignore", category=FutureWarning),
+            _ending(session, ended),
+        ):
             yield
     except (
         Py4JError,
@@ -68,15 +73,13 @@ def told(label: str, session: Any) -> Iterator[None]:
         pyarrow.ArrowException,
         pl.exceptions.PolarsError,
     ) as error:
-        outer: BaseException | None = error
-        while outer := outer.__context__:
-            if isinstance(outer, KeyboardInterrupt):  # what failed is only its tidying up
-                raise outer from None
+        if ended:  # what failed is only PySpark's tidying up
+            raise KeyboardInterrupt from None
         raise _said(error, label) from None
 
 
 @contextmanager
-def _ending(session: Any) -> Iterator[None]:
+def _ending(session: Any, ended: list[int]) -> Iterator[None]:
     """End the session's jobs on an interrupt, before PySpark waits for them on its way out."""
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
@@ -84,9 +87,13 @@ def _ending(session: Any) -> Iterator[None]:
         return
 
     def end(number: int, frame: Any) -> None:
-        session.interruptAll()
+        ended.append(number)
+        # Those to come as well: a statement's first job may not have begun.
+        context._jsc.sc().cancelJobGroupAndFutureJobs(group)
         before(number, frame)
 
+    context, group = session.sparkContext, uuid.uuid4().hex
+    context.setJobGroup(group, "workbench")
     signal.signal(signal.SIGINT, end)
     try:
         yield
@@ -107,7 +114,7 @@ def _said(error: BaseException, label: str) -> WorkbenchError:
             return DataError(f"{label}: {cause.getMessageParameters()['errorMessage']}")
         if condition == "PATH_NOT_FOUND":
             return DataError(f"{label} cannot be read: there is no such file or folder.")
-        if condition == "MALFORMED_RECORD_IN_PARSING":  # whose own message holds the line
+        if re.search("MALFORMED_RECORD|Malformed CSV", str(cause)):  # which goes on with the line
             return DataError(f"{label}: a line does not have the columns of the header.")
     return QueryError(f"The statement failed on {label}: {_first_line(causes[-1])}")
 
