@@ -34,7 +34,7 @@ def test_a_run_leaves_a_whole_folder(project: Path) -> None:
     assert json.loads((folder / "run.json").read_text()) == content
     assert (content["status"], content["error"], content["sources"]) == ("passed", None, [])
     assert content["parameters"]["input"] == "a feed.xlsx"
-    assert content["parameters"]["deduplicate"] is False
+    assert content["parameters"]["deduplicate"] is None
     assert content["peak_memory"] > 10**7
 
     latest = project / "reports" / "run_colors" / "latest"

@@ -18,11 +18,20 @@ from workbench import grammar
 
 if TYPE_CHECKING:
     from workbench.database import Database, connect
-    from workbench.desk import breaches, dealers, differences, markets, movements, stale
+    from workbench.desk import (
+        breaches,
+        dealers,
+        differences,
+        markets,
+        movements,
+        movers,
+        stale,
+    )
     from workbench.display import details, save, table
     from workbench.errors import WorkbenchError
     from workbench.oddities import findings
     from workbench.past import earlier_colors
+    from workbench.previous import previous_colors
     from workbench.profiling.drift import drift
     from workbench.profiling.model import SchemaProfile, read_profile
     from workbench.profiling.survey import profile_schema
@@ -50,6 +59,8 @@ __all__ = [
     "findings",
     "markets",
     "movements",
+    "movers",
+    "previous_colors",
     "profile_schema",
     "read_profile",
     "record",
@@ -77,6 +88,7 @@ _HOME = {
     "differences": "desk",
     "markets": "desk",
     "movements": "desk",
+    "movers": "desk",
     "stale": "desk",
     "details": "display",
     "save": "display",
@@ -85,6 +97,7 @@ _HOME = {
     "findings": "oddities",
     "drift": "profiling.drift",
     "earlier_colors": "past",
+    "previous_colors": "previous",
     "SchemaProfile": "profiling.model",
     "read_profile": "profiling.model",
     "profile_schema": "profiling.survey",

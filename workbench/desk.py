@@ -9,6 +9,7 @@ raise DataError that names a column which is missing or holds what it cannot.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, Decimal
 
@@ -23,6 +24,9 @@ from workbench.errors import DataError, UsageError
 MOVEMENTS = (
     "gained color", "lost color", "parent changed", "price moved", "crossed coverage limit",
 )  # fmt: skip
+IMPORTANCE = (
+    "crossed coverage limit", "price moved", "gained color", "lost color", "parent changed",
+)  # fmt: skip
 # What a given value may be off without being listed: its own last digit.
 TOLERANCES = {"PERCENT_DIFF": Decimal("0.01"), "PRICE_DIFF": Decimal("1e-8")}
 CHECKED = (*TOLERANCES, "DIFF_STATUS")
@@ -35,8 +39,26 @@ TYPES: dict[str, type[pl.DataType]] = {
 DAY = pl.coalesce("DATE_1", "DATE")
 
 
+def until(colors: pl.DataFrame, day: dt.date) -> pl.DataFrame:
+    """Give the ranking as it stood at the end of `day`, as `run_colors(until=day)` would.
+
+    Nothing is ranked anew: a ranking is in a total order, and what is taken out of it leaves the
+    others as they were. A color's day is that of DATE here, or of DATE_1 where that is missing.
+    """
+    then = pl.coalesce("DATE", "DATE_1").cast(pl.Date) <= day
+    rows = colors.filter(then).sort("CUSIP", "COLOR_POSITION", nulls_last=True)
+    group = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("CUSIP")
+    parent = pl.first("MESSAGE_ID").over("CUSIP")
+    rows = rows.with_columns(COLOR_POSITION=group, IS_PARENT=group == 1)
+    return rows.with_columns(
+        PARENT_MESSAGE_ID=pl.when(~pl.col("IS_PARENT")).then(parent),
+        CHILDREN_COUNT=pl.when("IS_PARENT").then(pl.len().over("CUSIP").cast(pl.Int64) - 1)
+        .otherwise(0),
+    )  # fmt: skip
+
+
 def movements(
-    colors: pl.DataFrame, previous: pl.DataFrame, points: float | Decimal = 1.0
+    colors: pl.DataFrame, previous: pl.DataFrame | None, points: float | Decimal = 1.0
 ) -> pl.DataFrame:
     """List what changed since `previous`, an earlier ranking's colors: a row for each movement.
 
@@ -48,13 +70,15 @@ def movements(
     either direction, then by CUSIP.
 
     Columns: MOVEMENT, CUSIP, TICKER, PX, PREVIOUS_PX, CHANGE (PX less PREVIOUS_PX), SOURCE, BIAS,
-    PREVIOUS_SOURCE, PREVIOUS_BIAS. Raises UsageError for points below 0 or no number.
+    PREVIOUS_SOURCE, PREVIOUS_BIAS; no rows where `previous` is None. Raises UsageError for points
+    below 0 or no number.
     """
     if not 0 <= points <= MOST_POINTS:
         raise UsageError(f"points is a number from 0 to {MOST_POINTS:,}, not {points!r}.")
     step = Decimal(1).scaleb(-DECIMAL.scale)
     limit = Decimal(str(points)).quantize(step, rounding=ROUND_CEILING)
-    now, before = _parents(colors, "The colors"), _parents(previous, "The earlier colors")
+    now = _parents(colors, "The colors")
+    before = now if previous is None else _parents(previous, "The earlier colors")
     change = pl.col("PX") - pl.col("PX_BEFORE")
     both = now.join(before, on="CUSIP", how="full", coalesce=True, suffix="_BEFORE").with_columns(
         pl.coalesce("TICKER", "TICKER_BEFORE").alias("TICKER"), change.alias("CHANGE")
@@ -77,6 +101,29 @@ def movements(
         )
         for name, condition in zip(MOVEMENTS, moved, strict=True)
     )  # fmt: skip
+
+
+def movers(movements: pl.DataFrame) -> pl.DataFrame:
+    """Make one row of each security's movements, those that a desk looks at first on top.
+
+    That is by the most important of them: crossed coverage limit, price moved, gained color, lost
+    color, parent changed; then by CHANGE, largest first in either direction, then by CUSIP.
+    MOVEMENT holds all of them, in that order ("price moved, parent changed"); COLOR and
+    PREVIOUS_COLOR are the parents' SOURCE and BIAS ("MS BID").
+    """
+    weight = pl.col("MOVEMENT").replace_strict({name: n for n, name in enumerate(IMPORTANCE)})
+    order = movements.sort(
+        weight, pl.col("CHANGE").abs(), "CUSIP", descending=[False, True, False], nulls_last=True
+    )
+    rows = order.group_by("CUSIP", maintain_order=True)
+    return rows.agg(
+        pl.col("MOVEMENT").str.join(", "), pl.all().exclude("MOVEMENT").first()
+    ).with_columns(
+        pl.concat_str(f"{then}SOURCE", f"{then}BIAS", separator=" ", ignore_nulls=True)
+        .replace("", None)
+        .alias(f"{then}COLOR")
+        for then in ("", "PREVIOUS_")
+    )
 
 
 def markets(colors: pl.DataFrame) -> pl.DataFrame:

@@ -42,16 +42,20 @@ def table(
     columns: Mapping[str, str] | Sequence[str] | None = None,
     rows: int = 50,
     rest: str | None = None,
+    empty: str | None = None,
 ) -> Shown:
     """Show a frame as a table with a caption, cut to its first `rows` rows.
 
     `columns` picks columns, and as a mapping names them for the reader. `rest` says where the
-    rows that are cut can be found ("data/colors.csv"). Numbers are shown exactly, without
-    trailing zeros; identifiers without thousands separators; midnights as days.
+    rows that are cut can be found ("data/colors.csv"). `empty` is said instead of a table without
+    rows. Numbers are shown exactly, without trailing zeros; identifiers without thousands
+    separators; midnights as days.
     """
     from great_tables import GT
 
     labels = _labels(frame, columns)
+    if frame.is_empty() and empty is not None:
+        return _said(empty)
     chosen = frame.select(*labels)
     numbers = chosen.select(cs.numeric()).columns
     shown = (
@@ -82,13 +86,16 @@ def details(
     groups: int = 50,
     rows: int = 10,
     rest: str | None = None,
+    empty: str | None = None,
 ) -> Shown:
     """Show the rows of each value of the column `by` in a small table that a click unfolds.
 
     Values come in the order in which they first appear: the first `groups` of them, with their
     first `rows` rows. `about` names columns whose first value stands beside the value. `columns`,
-    `rest` and how values are written are those of `table()`. In print all of it is unfolded.
+    `rest`, `empty` and how values are written are those of `table()`. In print all is unfolded.
     """
+    if frame.is_empty() and empty is not None:
+        return _said(empty)
     labels, keys = _labels(frame, columns), list(dict.fromkeys([by, *about]))
     firsts = frame.select(*_labels(frame, keys)).unique(by, keep="first", maintain_order=True)
     found, firsts = firsts.height, firsts.head(groups)
@@ -155,6 +162,10 @@ def save(
         )
         text += f"; data/{name}, by {by}: {len(files):,} files"
     return Shown(shown, text)
+
+
+def _said(sentence: str) -> Shown:
+    return Shown(f"<p>{html.escape(sentence)}</p>", sentence)
 
 
 def _links(paths: Sequence[str], *, short: bool = False) -> str:

@@ -69,9 +69,18 @@ class RankedColors:
         left_out = self.without_cusip.height + self.excluded.height
         return self.colors.height + left_out + self.repeats_removed
 
+    @property
+    def headings(self) -> dict[str, str]:
+        """The columns that the preset shows, with their headings; none without a preset."""
+        names = {name.upper(): name for name in self.colors.columns}
+        wanted = self.preset.columns if self.preset else {}
+        return {names.get(name, name): heading for name, heading in wanted.items()}
+
     def __repr__(self) -> str:
         parents = self.parents.height
-        said = [
+        desk = self.preset
+        said = [f"{desk.title}. {desk.about}".strip()] if desk else []
+        said += [
             f"{self.read:,} colors were read from {self.label}{_wanted(self.ranking)}.",
             f"Ordered by {', then '.join(self.order)}, they give {parents:,} parents "
             f"and {self.colors.height - parents:,} children.",
