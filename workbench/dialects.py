@@ -113,7 +113,8 @@ def _only_where_needed(element: Plain, compiler: Any, **options: Any) -> str:
     # bytes as characters) and have no blank at either end.
     text = compiler.process(element.clauses, **options)
     slowly = _trim_and_translate(element, compiler, **options)
-    tidy = f"strlen({text}) = length({text}) AND ascii({text}) > 32 AND ascii(right({text}, 1)) > 32"
+    blunt = f"ascii({text}) > 32 AND ascii(right({text}, 1)) > 32"
+    tidy = f"strlen({text}) = length({text}) AND {blunt}"
     return f"CASE WHEN {tidy} THEN upper({text}) ELSE {slowly} END"
 
 

@@ -26,6 +26,7 @@ from workbench.colors import match_columns
 from workbench.database import Database
 from workbench.dialects import DuckDBDialect
 from workbench.errors import DataError, QueryError
+from workbench.settings import load_settings
 from workbench.sheets import EXCEL_SUFFIXES, column_names, read_sheet
 
 # What polars has and Arrow or SQL lacks.
@@ -194,16 +195,23 @@ def read_text(name: str) -> str:
 
 
 def in_memory() -> duckdb.DuckDBPyConnection:
-    """Open a DuckDB that fetches nothing from the internet."""
-    # Extensions would be fetched from the internet, and what we read needs none. What does not fit
-    # into memory goes to the system's folder for such things, not into the current one.
-    return duckdb.connect(
+    """Open a DuckDB that fetches nothing from the internet; what memory lacks goes to the disk."""
+    limits = load_settings().duckdb
+    spill = limits.temp_directory or Path(tempfile.gettempdir())
+    spill.mkdir(parents=True, exist_ok=True)
+    connection = duckdb.connect(
         config={
+            # Extensions would be fetched from the internet, and what we read needs none.
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
-            "temp_directory": str(Path(tempfile.gettempdir()) / f"duckdb-{uuid4().hex}"),
+            "memory_limit": limits.memory_limit,
+            # Made when it is needed, and removed in the end.
+            "temp_directory": str(spill / f"duckdb-{uuid4().hex}"),
         }
     )
+    # It would be printed to where the output goes.
+    connection.execute("SET enable_progress_bar = false")
+    return connection
 
 
 def typed(connection: duckdb.DuckDBPyConnection, label: str) -> tuple[FromClause, tuple[Any, ...]]:

@@ -119,6 +119,19 @@ class Kernels(BaseModel):
     preload: tuple[str, ...] | None = Field(default=None, description="modules; None: the usual")
 
 
+class DuckDB(BaseModel):
+    """What DuckDB may use of this machine, where files and frames are ranked and read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    memory_limit: str = Field(
+        default="60%",
+        pattern=r"(?i)^\d+(\.\d+)?\s*(%|[KMGT]i?B)$",
+        description="such as 8GB, or a share of the memory; the rest goes to the disk",
+    )
+    temp_directory: Folder | None = Field(default=None, description="where to; None: the system's")
+
+
 class Spark(BaseModel):
     """Where the engine spark runs, and how."""
 
@@ -146,6 +159,7 @@ class Settings(BaseSettings):
     rules: Path = Path("params/rules")
     presets: Path = Path("params/presets")
     kernels: Kernels = Kernels()
+    duckdb: DuckDB = DuckDB()
     spark: Spark = Spark()
 
     @field_validator("sources", mode="before")
@@ -235,7 +249,9 @@ def load_settings() -> Settings:
         said = f"{place}: {first['msg'].removeprefix('Value error, ')}."
         hint = f"Set in {config.name if config else 'the environment'} or as WORKBENCH_… variables."
         if first["type"] in ("extra_forbidden", "model_type"):
-            models: dict[str, type[BaseModel]] = {"kernels": Kernels, "spark": Spark}
+            models: dict[str, type[BaseModel]] = {
+                "kernels": Kernels, "duckdb": DuckDB, "spark": Spark
+            }  # fmt: skip
             model = Pool if parts[2:3] == ["pool"] else models.get(parts[0], Source)
             known = sorted(field.alias or key for key, field in model.model_fields.items())
             said = f"{place} is a table: write [{place}], and a line for each of its keys below."
