@@ -157,9 +157,8 @@ def save(
         files = [
             f"data/{name}/{stem}.parquet" for stem in partitions.write(frame, by, folder / name)
         ]
-        shown += (
-            f"<p>data/{html.escape(name)}, by {html.escape(by)}: {_links(files, short=True)}</p>"
-        )
+        links = _links(files, short=True) or "no files"
+        shown += f"<p>data/{html.escape(name)}, by {html.escape(by)}: {links}</p>"
         text += f"; data/{name}, by {by}: {len(files):,} files"
     return Shown(shown, text)
 

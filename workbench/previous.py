@@ -11,6 +11,7 @@ from typing import Any, cast
 import polars as pl
 
 from workbench import desk
+from workbench.colors import ADDED
 from workbench.past import earlier_colors
 from workbench.ranking import RankedColors, run_colors
 
@@ -39,9 +40,9 @@ def previous_colors(
     """Find the colors that a ranking is compared with.
 
     `compare_to` is "day before", the same feed as it stood the day before its last; "latest", the
-    newest earlier run with the parameters `asked` and older data; None, nothing; or else a
-    `colors.parquet` of an earlier run, or what `run_colors` takes, ranked as `asked`. A color's
-    day is that of DATE, or of DATE_1 where that is missing. Raises what `run_colors` raises.
+    newest earlier run with the parameters `asked` and older data; None, nothing; or else what
+    `run_colors` takes or a `colors.parquet` of an earlier run, ranked as `asked`. A color's day
+    is that of DATE, or of DATE_1 where that is missing. Raises what `run_colors` raises.
     """
     last = _last_day(ranked.colors)
     if compare_to is None:
@@ -51,9 +52,7 @@ def previous_colors(
         missing = "No earlier run with the same parameters and older data was found, so nothing"
         return _earlier(found, "the run before", f"{missing} is compared.")
     if compare_to != "day before":
-        ready = _is_ranked(compare_to)
-        found = pl.read_parquet(compare_to) if ready else None
-        found = run_colors(compare_to, source=source, **asked).colors if found is None else found
+        found = run_colors(_unranked(compare_to), source=source, **asked).colors
         return _earlier(found, compare_to, f"{compare_to} holds no colors to compare with.")
     if last is None:
         return Earlier(None, "No color has a date, so there is no day before to compare with.")
@@ -66,7 +65,7 @@ def _earlier(found: pl.DataFrame | None, what: str, missing: str) -> Earlier:
     if found is None or found.is_empty():
         return Earlier(None, missing)
     day = _last_day(found)
-    return Earlier(found, f"Compared with {what}{f' as of {_written(day)}' if day else ''}.")
+    return Earlier(found, f"Compared with {what}{f', as of {_written(day)}' if day else ''}.")
 
 
 def _last_day(colors: pl.DataFrame) -> dt.date | None:
@@ -74,11 +73,16 @@ def _last_day(colors: pl.DataFrame) -> dt.date | None:
     return cast("dt.date | None", days.item())
 
 
-def _is_ranked(name: str) -> bool:
-    path = Path(name)
+def _unranked(name: str) -> str | pl.DataFrame:
+    """Read a ranking's file without what ranking adds; anything else stays a name."""
+    path = Path(name).expanduser()
     if path.suffix.lower() != ".parquet" or not path.is_file():
-        return False
-    return "COLOR_POSITION" in pl.read_parquet_schema(path)
+        return name
+    try:
+        rows = pl.read_parquet(path, glob=False, hive_partitioning=False)
+    except pl.exceptions.PolarsError:
+        return name  # run_colors says what is wrong with it
+    return rows.drop(ADDED) if set(ADDED) <= set(rows.columns) else name
 
 
 def _written(day: dt.date) -> str:
