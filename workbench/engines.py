@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -209,8 +209,10 @@ def in_memory() -> duckdb.DuckDBPyConnection:
             "temp_directory": str(spill / f"duckdb-{uuid4().hex}"),
         }
     )
-    # It would be printed to where the output goes.
-    connection.execute("SET enable_progress_bar = false")
+    # It would be printed to where the output goes. In Jupyter without ipywidgets it cannot be, and
+    # then switching it off is an error.
+    with suppress(duckdb.InvalidInputException):
+        connection.execute("SET enable_progress_bar = false")
     return connection
 
 
