@@ -154,11 +154,11 @@ def test_movers_are_what_ranking_the_days_before_anew_differs_in(demo: Report) -
     assert demo.figures["movers"] == len(moved) > 25
     assert {row["CUSIP"] for row in demo.rows("movements")} == moved.keys()
     header, shown = demo.table("Movers, most important first")
-    assert header[:5] == ["CUSIP", "Ticker", "Price", "Before", "Change"]
+    assert header[2:6] == ["What happened", "Price", "Before", "Change"]
     crossed = {c for c in moved if c in now and c in before and far(now[c]) and not far(before[c])}
     assert {line[0] for line in shown[: len(crossed)]} == crossed
     for line in shown:
-        change = line[4].replace("\N{MINUS SIGN}", "-").replace("–", "0")
+        change = line[5].replace("\N{MINUS SIGN}", "-").replace("–", "0")
         assert Decimal(change) == moved[line[0]]
     assert len(shown) == 25
     assert "Compared with the same feed, as of 8 January 2026." in demo.section("What has moved")
