@@ -1,6 +1,6 @@
 """Run the benchmarks that are named, or all: `python -m benchmarks [NAME ...]`.
 
-Names: first_report plan start index read extract profile validate.
+Names: first_report plan start index read extract profile validate colors.
 """
 
 import sys
@@ -15,5 +15,6 @@ for name in sys.argv[1:] or (
     "extract",
     "profile",
     "validate",
+    "colors",
 ):
     print(import_module(f"benchmarks.{name}").measure(), flush=True)

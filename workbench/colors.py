@@ -180,14 +180,21 @@ def left_out(feed: FromClause, ranking: Ranking, place: str = "The input") -> Se
     return sa.select(*own).where(sa.not_(_in_a_group(colors)))
 
 
-def counted(feed: FromClause, ranking: Ranking, place: str = "The input") -> Select[Any]:
-    """Build the statement that counts the wanted rows as ROWS_READ, by HAS_CUSIP and RULES_MET."""
+def counted(
+    feed: FromClause, ranking: Ranking, place: str = "The input", *, kinds: bool = True
+) -> Select[Any]:
+    """Build the statement that counts the wanted rows as ROWS_READ, by HAS_CUSIP and RULES_MET.
+
+    Without `kinds` it only counts them all, which a file may know without being read.
+    """
     colors = _wanted(feed, ranking, place)
+    count = sa.cast(sa.func.count(), sa.BigInteger).label("ROWS_READ")
+    if not kinds:
+        return sa.select(count).select_from(colors)
     has_cusip = sa.case((colors.c.CUSIP.is_not(None), _number(1)), else_=_number(0))
     met = colors.c.RULES_MET if ranking.rules else sa.cast(sa.null(), sa.String(4000))
-    kinds = sa.select(has_cusip.label("HAS_CUSIP"), met.label("RULES_MET")).cte("kinds_of_rows")
-    count = sa.cast(sa.func.count(), sa.BigInteger).label("ROWS_READ")
-    return sa.select(*_named(kinds.c), count).group_by(*kinds.c)
+    kind = sa.select(has_cusip.label("HAS_CUSIP"), met.label("RULES_MET")).cte("kinds_of_rows")
+    return sa.select(*_named(kind.c), count).group_by(*kind.c)
 
 
 def quote_columns(feed: FromClause, place: str = "The input") -> list[str]:
@@ -208,7 +215,9 @@ def _first_of_each_quote(colors: FromClause, quote: Sequence[str]) -> FromClause
     if excluded is not None:
         # What a rule removes stands for nothing.
         by.append(sa.case((excluded, _number(1)), else_=_number(0)))
-    number = sa.func.row_number().over(partition_by=by, order_by=_total_order(colors))
+    # Rows alike but for blanks around the CUSIP: the tidy one, in every engine.
+    order = [*_total_order(colors), colors.c.CUSIP_CHANGED]
+    number = sa.func.row_number().over(partition_by=by, order_by=order)
     numbered = sa.select(
         *_named(colors.c),
         number.label("QUOTE_POSITION"),

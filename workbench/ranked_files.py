@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,14 +93,13 @@ def run_colors_into(
             raise UsageError(f"{path} has no suffix that names a format.", hint)
         for each in (path, beside) if feed.engine != "spark" else ():
             extracts.free(each, overwrite)
-        counts = feed.execute(colors.counted(feed.relation, ranking, feed.label))
-        if counts.is_empty() and ranking.sector is not None:
+        if ranking.sector is not None and not _rows_wanted(feed, ranking):
             refuse_unknown_sector(feed, ranking.sector)
         rows, parents = _write_ranked(feed, ranking, path, overwrite)
+        counts = _kinds_of_rows(feed, ranking, rows)
         ungrouped = counts.filter((pl.col("HAS_CUSIP") == 0) | pl.col("RULES_MET").is_not_null())
         if ungrouped.is_empty():
-            # Of an earlier ranking, and no part of this one.
-            beside.unlink(missing_ok=True)
+            _remove(beside)
         else:
             statement = colors.left_out(feed.relation, ranking, feed.label)
             feed.write(statement, beside, overwrite, lambda frame: whole(frame, feed.label))
@@ -116,11 +116,32 @@ def run_colors_into(
         excluded=int(removed["ROWS_READ"].sum()),
         repeats_removed=int(counts["ROWS_READ"].sum()) - int(ungrouped["ROWS_READ"].sum()) - rows,
         rules=rule_counts(
-            ranking.rules, removed.select("RULES_MET", rows=pl.col("ROWS_READ").cast(pl.Int64))
+            ranking.rules, removed.select(pl.col("RULES_MET").cast(pl.String), rows="ROWS_READ")
         ),
         notes=feed.notes,
         seconds=time.perf_counter() - started,
     )
+
+
+def _rows_wanted(feed: Input, ranking: Ranking) -> int:
+    statement = colors.counted(feed.relation, ranking, feed.label, kinds=False)
+    return int(feed.execute(statement)["ROWS_READ"].item())
+
+
+def _kinds_of_rows(feed: Input, ranking: Ranking, ranked: int) -> pl.DataFrame:
+    """Count the rows read, by whether they have a CUSIP and which rules they meet."""
+    wanted = _rows_wanted(feed, ranking)
+    if wanted == ranked:
+        return pl.DataFrame({"HAS_CUSIP": 1, "RULES_MET": None, "ROWS_READ": wanted})
+    return feed.execute(colors.counted(feed.relation, ranking, feed.label))
+
+
+def _remove(left_out: Path) -> None:
+    """Remove the rows that an earlier ranking left out, which are no part of this one."""
+    if left_out.is_dir():
+        shutil.rmtree(left_out)
+    else:
+        left_out.unlink(missing_ok=True)
 
 
 def _write_ranked(feed: Input, ranking: Ranking, path: Path, overwrite: bool) -> tuple[int, int]:
