@@ -91,8 +91,8 @@ def oracle(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator
         # On a CI server a test that does not run is one that nobody knows of.
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
     else:
-        # One for each worker: the Mirror reads PostgreSQL's catalogs, and what another session drops
-        # at that moment is an internal error to it.
+        # One for each worker: the Mirror reads PostgreSQL's catalogs, and what another session
+        # drops at that moment is an internal error to it.
         with standin.shared(tmp_path_factory.getbasetemp() / "standin", worker_id) as started:
             yield started
 
