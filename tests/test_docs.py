@@ -175,7 +175,7 @@ def test_the_ten_rows_of_the_rules_rank_as_told(tmp_path: Path) -> None:
     assert len(list(csv.reader(feed.splitlines()))) == 1 + 10
     header, *told = [
         [cell.strip() for cell in line.strip("|\n").split("|")]
-        for line in text.split("## Ten rows")[1].splitlines()
+        for line in text.split("## Ten rows")[1].split("\n## ")[0].splitlines()
         if line.startswith("|") and not line.startswith("|---")
     ]
     ranked = run_colors(tmp_path / "ten.csv")
