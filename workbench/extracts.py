@@ -26,7 +26,7 @@ from workbench.errors import DataError, UsageError, WorkbenchError
 Put = Callable[[pl.DataFrame, int], None]
 JSON_INTEGER = 2**53 - 1  # Number.MAX_SAFE_INTEGER: beyond, readers of doubles round
 EXCEL_FORMATS = {
-    pl.Int64: "0", pl.Float64: "0.######",
+    pl.Int64: "0", pl.Float64: "0.00####",
     pl.Date: "yyyy-mm-dd", pl.Datetime: "yyyy-mm-dd hh:mm:ss",
 }  # fmt: skip
 
