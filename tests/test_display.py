@@ -87,6 +87,18 @@ def test_an_empty_table_is_still_a_table() -> None:
     assert (cells[0], cells[-1]) == ("None", "No rows.")
 
 
+def test_instead_of_an_empty_table_a_sentence_may_stand(project: Path) -> None:
+    frame = pl.DataFrame({"a": [1]})
+    for shown in (
+        table(frame.clear(), "Movers", empty="<b>Nobody</b> moved."),
+        details(frame.clear(), "Movers", by="a", empty="<b>Nobody</b> moved."),
+    ):
+        assert shown._repr_html_() == "<p>&lt;b&gt;Nobody&lt;/b&gt; moved.</p>"
+        assert repr(shown) == "<b>Nobody</b> moved."
+    assert "<table" in table(frame, "Movers", empty="Nobody moved.")._repr_html_()
+    assert "by a: no files" in save(frame.clear(), "colors", ["csv"], by="a")._repr_html_()
+
+
 def test_the_same_table_is_the_same_html() -> None:
     assert table(FRAME, "Same").html == table(FRAME, "Same").html
 
