@@ -79,7 +79,7 @@ class RankedColors:
     def __repr__(self) -> str:
         parents = self.parents.height
         desk = self.preset
-        said = [f"{desk.title}. {desk.about}".strip()] if desk else []
+        said = [f"{desk.title}. {desk.about}".strip(". ") + "."] if desk else []
         said += [
             f"{self.read:,} colors were read from {self.label}{_wanted(self.ranking)}.",
             f"Ordered by {', then '.join(self.order)}, they give {parents:,} parents "
