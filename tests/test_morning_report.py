@@ -245,6 +245,7 @@ def test_a_feed_of_one_day_says_that_there_is_nothing_to_compare(hostile: Report
 
 def test_an_empty_feed_is_told_in_sentences(empty: Report) -> None:
     assert set(empty.figures.values()) == {0}
+    assert not empty.page.main.select(".cell > pre")
     captions = [table.caption.get_text() for table in empty.page.find_all("table")]
     assert captions == ["Findings, most serious first"]
     for heading, sentence in (
