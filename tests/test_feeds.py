@@ -515,6 +515,16 @@ def test_other_columns_of_any_type_are_kept() -> None:
     assert run_colors(frame).colors["big"].to_list() == [2**100] * 3
 
 
+def test_durations_are_kept_as_text(tmp_path: Path) -> None:
+    age = dt.timedelta(days=1, seconds=3)
+    frame = feeds.frame(feeds.feed(1)).with_columns(
+        pl.lit(age).alias("age"), pl.Series("ages", [[age]]), pl.lit(None, pl.Duration).alias("no")
+    )
+    for data in (frame, [frame, frame]):
+        row = run_colors(data).colors.row(0, named=True)
+        assert (row["age"], row["ages"], row["no"]) == ("24:00:03", "[24:00:03]", None)
+
+
 def test_moments_of_every_precision_and_zone() -> None:
     frame = feeds.frame(feeds.feed(1))
     for dtype in (pl.Date, pl.Datetime("ns"), pl.Datetime("ms"), pl.Datetime("ns", "UTC")):

@@ -18,11 +18,10 @@ from sqlalchemy.sql import TableClause
 from workbench import moments
 from workbench.colors import MOMENTS, TEXTS, WHOLE, is_short, match_columns, type_of
 from workbench.dialects import BLANKS
+from workbench.engines import Finding
 from workbench.errors import DataError
-from workbench.kinds import INTEGERS, SMALL_INTEGERS, is_category, other_type
+from workbench.kinds import INTEGERS, SMALL_INTEGERS, is_best_as_text, other_type
 from workbench.moments import SPELLINGS, literal, shaped
-
-Finding = tuple[str, int, str, str]  # finding, rows, example, meaning
 
 FLOATS = ("DOUBLE", "FLOAT")
 NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
@@ -83,8 +82,7 @@ def typed_view(
     others = [found for found in types if found not in names.values()]
     columns = [f"{reading.value} AS {quoted(reading.name)}" for reading in readings]
     columns += [
-        # A category is ordered by its place in a list that differs from file to file.
-        f"CAST({quoted(n)} AS VARCHAR) AS {quoted(n)}" if is_category(types[n]) else quoted(n)
+        f"CAST({quoted(n)} AS VARCHAR) AS {quoted(n)}" if is_best_as_text(types[n]) else quoted(n)
         for n in others
     ]
     connection.execute(f"CREATE VIEW feed AS SELECT {', '.join(columns)} FROM raw")  # noqa: S608

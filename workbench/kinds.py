@@ -12,9 +12,9 @@ LARGE_INTEGERS = ("UBIGINT", "HUGEINT", "UHUGEINT")
 INTEGERS = (*SMALL_INTEGERS, "BIGINT", *LARGE_INTEGERS)
 
 
-def is_category(kind: str) -> bool:
-    """Tell a list of allowed texts, whose order differs from file to file."""
-    return kind.startswith("ENUM(") and kind.endswith(")")
+def is_best_as_text(kind: str) -> bool:
+    """Tell categories, whose order differs from file to file, and what polars has no type for."""
+    return (kind.startswith("ENUM(") and kind.endswith(")")) or "INTERVAL" in kind
 
 
 def other_type(kind: str) -> sa.types.TypeEngine[Any]:
@@ -32,7 +32,7 @@ def other_type(kind: str) -> sa.types.TypeEngine[Any]:
     }
     if kind in plain:
         return plain[kind]
-    if is_category(kind):
+    if is_best_as_text(kind):
         return sa.String()
     if kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION", "JSON", "VARIANT")):
         return sa.JSON()
