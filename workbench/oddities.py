@@ -12,7 +12,7 @@ import polars as pl
 from workbench import securities
 from workbench.colors import RANK_OF_BIAS
 from workbench.dialects import BLANKS, LOWER, UPPER
-from workbench.feeds import Finding
+from workbench.engines import Finding
 from workbench.ranking import RankedColors
 
 LOWEST_PRICE, HIGHEST_PRICE = 10, 110  # % of par; outside is rare enough to be looked at
@@ -38,7 +38,7 @@ def findings(ranked: RankedColors) -> pl.DataFrame:
         *_fanned_out(ranked),
         *_tickers(colors),
         *_rounded_ids(colors),
-        *getattr(ranked, "notes", ()),
+        *ranked.notes,
         *_idle_rules(ranked),
         *_rows_where(
             colors, pl.col("COV_PRICE").is_null(), "CUSIP",
@@ -194,8 +194,7 @@ def _several_feeds(ranked: RankedColors) -> Iterator[Finding]:
 
 
 def _idle_rules(ranked: RankedColors) -> Iterator[Finding]:
-    rules = getattr(ranked, "rules", pl.DataFrame(schema={"removed": pl.Int64}))
-    for rule in rules.filter(pl.col("removed") == 0).iter_rows(named=True):
+    for rule in ranked.rules.filter(pl.col("removed") == 0).iter_rows(named=True):
         why = f"all {rule['met']:,} rows it means were removed by rules before it"
         why = why if rule["met"] else "no row is what it means"
         yield "Rule that removed nothing", 0, rule["rule"], f"{rule['removes']}: {why}"
