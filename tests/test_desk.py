@@ -136,13 +136,14 @@ def test_each_kind_of_movement_by_hand() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("points", [-1, -0.001, float("nan"), float("inf")])
-def test_a_threshold_that_is_no_number_of_points_is_refused(points: float) -> None:
+@pytest.mark.parametrize(
+    "given", [-1, -0.001, float("nan"), float("inf"), Decimal("nan"), "x", "1", None, True, [1]]
+)
+def test_a_threshold_that_is_no_number_is_refused(given: Any) -> None:
     with pytest.raises(UsageError, match="points"):
-        desk.movements(ranking([]), ranking([]), points)
-    if points < 0:
-        with pytest.raises(UsageError, match="days"):
-            desk.stale(ranking([]), points)
+        desk.movements(ranking([]), ranking([]), given)
+    with pytest.raises(UsageError, match="days"):
+        desk.stale(ranking([]), given)
 
 
 def test_a_column_that_an_earlier_frame_lacks_is_named() -> None:

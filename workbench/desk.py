@@ -30,7 +30,7 @@ IMPORTANCE = (
 # What a given value may be off without being listed: its own last digit.
 TOLERANCES = {"PERCENT_DIFF": Decimal("0.01"), "PRICE_DIFF": Decimal("1e-8")}
 CHECKED = (*TOLERANCES, "DIFF_STATUS")
-MOST_POINTS = 10**9
+MOST = 10**9  # points, or days
 DECIMAL = pl.Decimal(PRICE.precision, PRICE.scale or 0)
 TYPES: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(TEXTS, pl.String), **dict.fromkeys(MOMENTS, pl.Date), "IS_PARENT": pl.Boolean,
@@ -73,8 +73,7 @@ def movements(
     PREVIOUS_SOURCE, PREVIOUS_BIAS; no rows where `previous` is None. Raises UsageError for points
     below 0 or no number.
     """
-    if not 0 <= points <= MOST_POINTS:
-        raise UsageError(f"points is a number from 0 to {MOST_POINTS:,}, not {points!r}.")
+    _refuse_no_number("points", points)
     step = Decimal(1).scaleb(-DECIMAL.scale)
     limit = Decimal(str(points)).quantize(step, rounding=ROUND_CEILING)
     now = _parents(colors, "The colors")
@@ -198,8 +197,7 @@ def stale(colors: pl.DataFrame, days: int = 5) -> pl.DataFrame:
     Columns: CUSIP, TICKER and SECTOR (the best color's), COLORS, NEWEST (day), AGE (days).
     Raises UsageError for days below 0 or no number.
     """
-    if not days >= 0:
-        raise UsageError(f"days is a number from 0 on, not {days!r}.")
+    _refuse_no_number("days", days)
     rows = _typed(colors, ("CUSIP", "TICKER", "SECTOR", "DATE", "DATE_1", "COLOR_POSITION"))
     last = pl.lit(rows.select(pl.coalesce(pl.max("DATE"), pl.max("DATE_1"))).item(), pl.Date)
     return (
@@ -268,6 +266,13 @@ def _off(rows: pl.DataFrame, name: str) -> pl.DataFrame:
         cells.plain(found[name]).alias("GIVEN"), cells.plain(found[f"{name}_"]).alias("RECOMPUTED"),
         difference.cast(DECIMAL).alias("DIFFERENCE"),
     )  # fmt: skip
+
+
+def _refuse_no_number(name: str, given: object) -> None:
+    number = isinstance(given, int | float | Decimal) and not isinstance(given, bool)
+    # Decimal's NaN cannot be compared, and no NaN is itself.
+    if not (number and given == given and 0 <= given <= MOST):  # type: ignore[operator]
+        raise UsageError(f"{name} is a number from 0 to {MOST:,}, not {given!r}.")
 
 
 def _parents(colors: pl.DataFrame, place: str) -> pl.DataFrame:
