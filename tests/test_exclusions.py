@@ -391,6 +391,18 @@ def test_two_rules_of_one_name_are_refused_in_one_file_and_in_two(tmp_path: Path
         read_rules(pair)
 
 
+def test_a_file_named_in_several_ways_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write(tmp_path, ONE % "is null")
+    (tmp_path / "link.yaml").symlink_to(path)
+    other = write(tmp_path, (ONE % "is null").replace("cheap", "other"), "other.yaml")
+    [first, second] = read_rules(["./mine.yaml", path, "./mine.yaml", "link.yaml", other])
+    assert [first.name, second.name] == ["cheap", "other"]
+    assert first.label == "mine.yaml, rule 'cheap'"
+
+
 def test_too_deep_a_file_is_an_error_not_a_crash(tmp_path: Path) -> None:
     text = "rules: [{name: a, when: " + "{any: [" * 2000 + "]}" * 2000 + "}]"
     with pytest.raises(UsageError, match="nested too deep"):
@@ -409,12 +421,16 @@ def test_rules_are_found_by_name_in_the_folder_of_the_settings(project: Path) ->
 
 
 def test_values_are_what_they_look_like_and_numbers_exact(tmp_path: Path) -> None:
-    values = ["037033100", "0o17", "0x1F", "10:30", "NO", "on", "1e5", "1_000", "true", "7", "-0.1"]
+    values = [
+        "037033100", "0o17", "0x1F", "10:30", "NO", "on", "1e5", "1_000", "true", "7", "-0.1",
+        *(f"!!float '{text}'" for text in (".", "+", "-.", ".5")), "!!int '-'",
+    ]  # fmt: skip
     text = ONE % f"in, value: [{', '.join(values)}, 2026-01-09, 2026-02-30]"
     [made] = read_rules([write(tmp_path, text)])
     [found] = made.when.all or ()
     assert list(found.values) == [
-        *values[:8], True, 7, Decimal("-0.1"), dt.date(2026, 1, 9), "2026-02-30"
+        *values[:8], True, 7, Decimal("-0.1"), ".", "+", "-.", Decimal("0.5"), "-",
+        dt.date(2026, 1, 9), "2026-02-30",
     ]  # fmt: skip
 
 

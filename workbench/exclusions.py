@@ -53,12 +53,16 @@ class RuleFile(conditions.Part):
 def read_rules(names: Iterable[str | Path]) -> tuple[Rule, ...]:
     """Read rules, inactive ones too: names of files in the `rules` folder, or paths.
 
-    A path to a .json file may hold a flat list of conditions, as other systems keep them. Raises
-    UsageError naming the file, and the line, rule, column and key as far as there are any.
+    A file that is named twice, as by a preset and by its path, is read once. A path to a .json
+    file may hold a flat list of conditions, as other systems keep them. Raises UsageError naming
+    the file, and the line, rule, column and key as far as there are any.
     """
     rules: dict[str, Rule] = {}
+    paths: dict[Path, Path] = {}
     for name in [names] if isinstance(names, str | Path) else names:
         path = find("rules", name, SUFFIXES)
+        paths.setdefault(path.resolve(), path)
+    for path in paths.values():
         content = read_content(path)
         if path.suffix.lower() == ".json":
             content = _nested(content, path)
@@ -133,7 +137,7 @@ def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> _Lines:
 
 
 def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
-    if not re.fullmatch(r"[+-]?(0|[1-9][0-9]*)?([.][0-9]*)?", node.value):
+    if not re.fullmatch(r"[+-]?((0|[1-9][0-9]*)([.][0-9]*)?|[.][0-9]+)", node.value):
         return node.value
     return Decimal(node.value) if "." in node.value else int(node.value)
 
