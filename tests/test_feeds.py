@@ -522,7 +522,7 @@ def test_durations_are_kept_as_text(tmp_path: Path) -> None:
     )
     for data in (frame, [frame, frame]):
         row = run_colors(data).colors.row(0, named=True)
-        assert (row["age"], row["ages"], row["no"]) == ("24:00:03", "[24:00:03]", None)
+        assert (row["age"], row["ages"], row["no"]) == ("24:00:03", "['24:00:03']", None)
 
 
 def test_moments_of_every_precision_and_zone() -> None:
