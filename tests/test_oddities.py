@@ -63,6 +63,27 @@ def test_dates_that_cannot_be() -> None:
     }
 
 
+def test_years_that_no_color_is_of() -> None:
+    days = [dt.datetime(year, 12, 31) for year in (1, 26, 1899, 1900)]
+    future = dt.datetime(2101, 1, 1)
+    assert found(*({"DATE_1": day} for day in days), {"DATE": future}) == {
+        "Date in the future": (1, "2101-01-01"),
+        "Date before 1900": (3, "1899-12-31"),
+    }
+
+
+def test_feeds_whose_days_and_months_are_in_different_orders(tmp_path: Path) -> None:
+    for name, form in (("a.csv", "%d/%m/%Y"), ("b.csv", "%m/%d/%Y")):
+        days = [f"{dt.date(2026, 1, n):{form}}" for n in (2, 31)]
+        lines = [f"{n},{MICROSOFT},100,3,{day},99" for n, day in enumerate(days)]
+        (tmp_path / name).write_text("\n".join(["MESSAGE_ID,CUSIP,PX,RANK,DATE,COV_PRICE", *lines]))
+    different = "Day or month first, feed by feed"
+    both = findings(run_colors([tmp_path / "a.csv", tmp_path / "b.csv"]))
+    assert both.filter(finding=different).select("rows").item() == 4
+    for alone in ("a.csv", "b.csv"):
+        assert different not in findings(run_colors([tmp_path / alone]))["finding"]
+
+
 def test_ranks_and_biases_that_disagree() -> None:
     rows = [
         *({"BIAS": " Offer ", "RANK": rank} for rank in (1, 4, None)),

@@ -16,12 +16,12 @@ import sqlalchemy as sa
 from sqlalchemy.sql import TableClause
 
 from workbench import moments
-from workbench.colors import MOMENTS, TEXTS, WHOLE, is_short, match_columns, type_of
+from workbench.colors import MOMENTS, TEXTS, WHOLE, ShortDecimal, match_columns, type_of
 from workbench.dialects import BLANKS
 from workbench.engines import Finding
 from workbench.errors import DataError
 from workbench.kinds import INTEGERS, SMALL_INTEGERS, is_best_as_text, other_type
-from workbench.moments import SPELLINGS, literal, shaped
+from workbench.moments import ORDERS, SPELLINGS, literal, shaped
 
 FLOATS = ("DOUBLE", "FLOAT")
 NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
@@ -95,8 +95,15 @@ def typed_view(
 
 
 def _type(reading: _Reading) -> sa.types.TypeEngine[Any]:
-    own = other_type(reading.kind)
-    return own if reading.value == reading.raw and is_short(own) else type_of(reading.name)
+    if reading.value == reading.raw and (digits := _short(reading.kind)):
+        return ShortDecimal(*digits)
+    return type_of(reading.name)
+
+
+def _short(kind: str) -> tuple[int, int] | None:
+    """Return digits and scale of a decimal that 64 bits hold, and that is a price as it is."""
+    digits, scale = map(int, re.findall(r"\d+", kind)) if kind[:7] == "DECIMAL" else (99, 99)
+    return (digits, scale) if digits <= 18 and scale <= 10 else None
 
 
 def quoted(name: str) -> str:
@@ -131,7 +138,7 @@ def _reading(name: str, found: str, kind: str, *, day_first: bool = False) -> _R
     fits = small or digits - scale < 18 + (name in WHOLE or scale <= 10)
     fraction = f"{raw} <> trunc({raw})" if name in WHOLE and kind not in INTEGERS else "FALSE"
     value = f"CAST({number} AS {target})"
-    if fits and name not in WHOLE and is_short(other_type(kind)):
+    if fits and name not in WHOLE and _short(kind):
         return _Reading(name, raw, kind, raw)
     if fits:
         bad = fraction if scale and name in WHOLE else None
@@ -253,8 +260,11 @@ def _day_first(
     readings: Sequence[_Reading],
     counts: Mapping[tuple[str, str], Any],
     label: str,
-) -> bool:
-    """Tell whether days come before months in dates with slashes; raises where nothing does."""
+) -> bool | None:
+    """Tell whether days come before months in dates with slashes; None where it does not matter.
+
+    Raises DataError where nothing tells, or two dates contradict each other.
+    """
     slashed = [reading for reading in readings if counts.get((reading.name, "slashes"))]
     proofs = []
     for part, order in ((1, "with the day first"), (2, "with the month first")):
@@ -281,7 +291,7 @@ def _day_first(
                 f"the file tells whether its day or its month comes first ({count:,} such rows).",
                 way_out,
             )
-    return False
+    return None
 
 
 def _notes(
@@ -289,7 +299,7 @@ def _notes(
     readings: Sequence[_Reading],
     counts: Mapping[tuple[str, str], Any],
     *,
-    day_first: bool,
+    day_first: bool | None,
 ) -> Iterator[Finding]:
     for reading in readings:
         for note in reading.notes or ():
@@ -304,7 +314,7 @@ def _notes(
             query = f"SELECT {reading.text}, CAST({reading.value} AS VARCHAR) FROM {raw}"  # noqa: S608
             ((text, value),) = connection.execute(query, [example]).fetchall()
             spelling = SPELLINGS[note]
-            meaning = spelling.meaning.format("", "day" if day_first else "month")
+            meaning = spelling.meaning.format(ORDERS[day_first])
             shown = f"{text[:30]} \N{RIGHTWARDS ARROW} {value.removesuffix(' 00:00:00')}"
             yield spelling.finding, rows, shown, f"in {reading.name}: {meaning}"
 

@@ -7,9 +7,18 @@ from dataclasses import dataclass
 
 TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f")
 TIME = r"( \d{1,2}:\d{2}(:\d{2}(\.\d{1,6})?)?)?"
-ISO = r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?)?"
-FIRST_SERIAL, LAST_SERIAL = 20_000, 80_000  # 1954-10-03 to 2119-01-10
+YEAR = r"(\d{3}[1-9]|\d{2}[1-9]0|\d[1-9]00|[1-9]000)"  # 0001 to 9999
+# DuckDB takes 24:00 for the next day's beginning.
+HOUR = r"([01]\d|2[0-3])"
+ISO = YEAR + r"-\d{2}-\d{2}([ T]" + HOUR + r":\d{2}(:\d{2}(\.\d{1,6})?)?)?"
+FIRST_SERIAL, LAST_SERIAL = 20_000, 80_000  # 1954-10-03 to 2119-01-11
 UNIX_SERIAL = 25_569  # 1970-01-01, counted from 1899-12-30
+# What is told of dates with slashes, by whether the day comes first; None: nothing tells.
+ORDERS: Mapping[bool | None, str] = {
+    True: "day first, as a part above 12 among the dates of the file shows",
+    False: "month first, as a part above 12 among the dates of the file shows",
+    None: "day and month are the same number",
+}
 
 
 @dataclass(frozen=True)
@@ -27,13 +36,19 @@ SPELLINGS: Mapping[str, Spelling] = {
     "slashes": Spelling(
         "Dates with slashes",
         "contains({0}, '/')",
-        r"\d{1,2}/\d{1,2}/\d{4}" + TIME,
-        "{1} first, as a part above 12 among the dates of the file shows",
+        r"\d{1,2}/\d{1,2}/" + YEAR + TIME,
+        "{0}",
     ),
     "names": Spelling(
         "Dates with names of months",
-        "strpos({0}, '-') < 4 AND contains({0}, '-')",
-        r"\d{1,2}-[A-Za-z]{3}-(\d{2}|\d{4})" + TIME,
+        r"strpos({0}, '-') < 4 AND regexp_matches({0}, '-.*-\d{{3}}')",
+        r"\d{1,2}-[A-Za-z]{3}-" + YEAR + TIME,
+        "day, month and year",
+    ),
+    "short years": Spelling(
+        "Dates with two-digit years",
+        r"strpos({0}, '-') < 4 AND contains({0}, '-') AND NOT regexp_matches({0}, '-.*-\d{{3}}')",
+        r"\d{1,2}-[A-Za-z]{3}-\d{2}" + TIME,
         "two-digit years are read as Oracle's RR: 00 to 49 are 20.., 50 to 99 are 19..",
     ),
     "serials": Spelling(
@@ -86,7 +101,8 @@ def moment(text: str, *, day_first: bool) -> str:
     serial = f"{number} BETWEEN {FIRST_SERIAL} AND {LAST_SERIAL}"
     values = {
         "slashes": f"try_strptime({text}, {_formats(*orders)})",
-        "names": f"try_strptime({year}, {_formats('%d-%b-%Y')})",
+        "names": f"try_strptime({text}, {_formats('%d-%b-%Y')})",
+        "short years": f"try_strptime({year}, {_formats('%d-%b-%Y')})",
         "serials": f"CASE WHEN {serial} THEN make_timestamp({seconds} * 1000000) END",
         "digits": f"try_strptime(left({text}, 8), '%Y%m%d')",
     }

@@ -13,6 +13,7 @@ from workbench import securities
 from workbench.colors import RANK_OF_BIAS
 from workbench.dialects import BLANKS, LOWER, UPPER
 from workbench.engines import Finding
+from workbench.moments import ORDERS
 from workbench.ranking import RankedColors
 
 LOWEST_PRICE, HIGHEST_PRICE = 10, 110  # % of par; outside is rare enough to be looked at
@@ -35,6 +36,7 @@ def findings(ranked: RankedColors) -> pl.DataFrame:
         *_prices(colors),
         *_wrong_cusips(identified),
         *_several_feeds(ranked),
+        *_different_orders(ranked),
         *_fanned_out(ranked),
         *_tickers(colors),
         *_rounded_ids(colors),
@@ -102,6 +104,11 @@ def _dates(colors: pl.DataFrame) -> Iterator[Finding]:
         colors, latest >= tomorrow, latest,
         "Date in the future", "newest of its rank whatever comes: a wrong date, or a wrong order "
         "of day and month, can make a wrong parent",
+    )  # fmt: skip
+    earliest = pl.min_horizontal("DATE", "DATE_1")
+    yield from _rows_where(
+        colors, earliest < dt.datetime(1900, 1, 1), earliest,
+        "Date before 1900", "no day of a color: a slip in its year",
     )  # fmt: skip
     yield from _rows_where(
         colors, counts.is_null(), "CUSIP",
@@ -190,6 +197,21 @@ def _several_feeds(ranked: RankedColors) -> Iterator[Finding]:
             int(shared["rows"].sum()),
             f"{shared['CUSIP'][0]}: " + " / ".join(map(str, shared["ORIGIN"][0].to_list()[:3])),
             f"{shared.height:,} quotes came by more than one way: deduplicate keeps one of each",
+        )
+
+
+def _different_orders(ranked: RankedColors) -> Iterator[Finding]:
+    met = [
+        [(rows, shown) for _, rows, shown, why in ranked.notes if why.endswith(ORDERS[day_first])]
+        for day_first in (True, False)
+    ]
+    if all(met):
+        yield (
+            "Day or month first, feed by feed",
+            sum(rows for each in met for rows, _ in each),
+            " / ".join(each[0][1].partition(" \N{RIGHTWARDS ARROW}")[0] for each in met),
+            "dates with slashes are read day first in one feed and month first in another: 02/01 "
+            "is 2 January in the one and 1 February in the other",
         )
 
 
