@@ -96,6 +96,17 @@ def test_columns_are_shown_by_their_names_unless_a_heading_is_given(tmp_path: Pa
     assert (preset.keep, preset.rules, preset.deduplicate) == (None, (), None)
 
 
+def test_a_column_that_the_feed_has_not_is_named_with_its_preset(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("title: Mine\ncolumns: {desk: Desk, COV_PRISE: Cover}\n")
+    preset = read_preset(path)
+    assert preset.headings(["Desk", "PX", "COV_PRISE"]) == {"Desk": "Desk", "COV_PRISE": "Cover"}
+    with pytest.raises(
+        UsageError, match=r"preset 'mine' .* 'COV_PRISE'.* Did you mean 'COV_PRICE'\?"
+    ):
+        preset.headings(["DESK", "PX", "COV_PRICE"])
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -112,6 +123,10 @@ def test_columns_are_shown_by_their_names_unless_a_heading_is_given(tmp_path: Pa
         ("title: x\nrules: desk", "'rules' is wrong"),
         ("title: x\ndeduplicate: 7", "'deduplicate' is wrong"),
         ("title: x\ntitle: y", "the key 'title' is there twice"),
+        ("title: x\ncolumns: {CUSIP: X, PX: X}", "the heading 'X' is there twice"),
+        ("title: x\ncolumns: {px: A, PX: B}", "the column 'PX' is there twice"),
+        ("title: x\ncolumns: [px, px]", "the column 'px' is there twice"),
+        ("title: x\ncolumns: [{px: A}]", "Input should be a valid string"),
     ],
 )
 def test_a_malformed_preset_is_told(tmp_path: Path, text: str, says: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, field_validator
 
 from workbench.colors import parse_order
 from workbench.conditions import Part, When
-from workbench.errors import UsageError
+from workbench.errors import UsageError, nearest
 from workbench.exclusions import find, read_content, validated
 
 SUFFIXES = (".yaml", ".yml")
@@ -18,7 +18,16 @@ SUFFIXES = (".yaml", ".yml")
 
 def _headed(given: Any) -> Any:
     """Make a heading of each column's own name where there is only a list."""
-    return {each: each for each in given} if isinstance(given, list | tuple) else given
+    if not isinstance(given, list | tuple):
+        return given
+    names = _once("column", [str(each) for each in given])
+    return dict(zip(names, given, strict=True))
+
+
+def _once(what: str, names: Sequence[str]) -> Sequence[str]:
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"the {what} {twice[0]!r} is there twice")
+    return names
 
 
 Columns = Annotated[
@@ -57,7 +66,22 @@ class Preset(Part):
     @field_validator("columns")
     @classmethod
     def _in_upper_case(cls, columns: Mapping[str, str]) -> Mapping[str, str]:
-        return {name.strip().upper(): heading for name, heading in columns.items()}
+        names = _once("column", [name.strip().upper() for name in columns])
+        return dict(zip(names, _once("heading", list(columns.values())), strict=True))
+
+    def headings(self, columns: Iterable[str]) -> dict[str, str]:
+        """Give those of a ranking's columns that are shown their headings, in the preset's order.
+
+        Raises UsageError for one that is not there, naming preset and column.
+        """
+        there = {name.strip().upper(): name for name in columns}
+        if missing := [name for name in self.columns if name not in there]:
+            raise UsageError(
+                f"The preset {self.name!r} shows the column {missing[0]!r}, which is not among "
+                f"the colors.{nearest(missing[0], there)}",
+                f"There are {', '.join(there.values())}.",
+            )
+        return {there[name]: heading for name, heading in self.columns.items()}
 
 
 def read_preset(name: str | Path) -> Preset:
