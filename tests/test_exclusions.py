@@ -25,6 +25,7 @@ from sqlalchemy.dialects.oracle.oracledb import OracleDialect_oracledb
 from standin import Oracle
 
 from workbench import embedded
+from workbench.conditions import OPERATORS, SPELLINGS, operator_of
 from workbench.database import Database, connect
 from workbench.dialects import DuckDBDialect
 from workbench.engines import executor, from_file, in_memory
@@ -203,6 +204,19 @@ def test_the_eight_rows_of_the_docs_meet_what_is_told(tmp_path: Path) -> None:
         assert ", ".join(map(str, found)) == numbers, when
         left = sa.select(columns["MESSAGE_ID"]).where(sa.not_(condition(each, columns)))
         assert opened.execute(left).height == 8 - len(found), when
+
+
+def test_the_docs_list_every_spelling_of_an_operator() -> None:
+    text = (ROOT / "docs/rules.md").read_text()
+    rows = text.split("| operator | also written |")[1].split("\n\n")[0].splitlines()[2:]
+    told = {}
+    for row in rows:
+        [operator], others = (re.findall("`([^`]+)`", cell) for cell in row.split("|")[1:3])
+        told[operator] = others
+    assert list(told) == list(OPERATORS)
+    for operator, others in told.items():
+        assert {*others} == {name for name in SPELLINGS.get(operator, "").split("|") if name}
+        assert {operator_of(name) for name in others} <= {operator}
 
 
 def test_the_schema_of_the_docs_is_current_and_takes_what_the_docs_show() -> None:

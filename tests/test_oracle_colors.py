@@ -226,7 +226,7 @@ def test_the_notebook_passes_and_its_report_names_the_server(oracle_db) -> None:
 def test_the_statement_is_one_that_oracle_19c_can_parse() -> None:
     """No bind but of text, no FETCH, no boolean, no name beyond 30 bytes."""
     feed = marketpulse.METADATA.tables["marketpulse.colors"]
-    statement = colors.ranked(feed, sector="2.0_Mezz", deduplicate=True)
+    statement = colors.ranked(feed, colors.Ranking(sector="2.0_Mezz", deduplicate=True))
     compiled = statement.compile(dialect=OracleDialect_oracledb())
     text = str(compiled)
     # Parsed without binds, each of them counts as text: a number among them is ORA-00932.

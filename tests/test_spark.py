@@ -26,7 +26,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from workbench import engines
+from workbench import engines, run_colors_into
 from workbench.colors import Ranking, ranked
 from workbench.errors import DataError, QueryError, UsageError, WorkbenchError
 from workbench.exclusions import Group, Rule, condition
@@ -292,15 +292,15 @@ def test_the_result_can_be_written_in_order_whole_or_not_at_all(
     stored: Any, opened: Open, tmp_path: Path
 ) -> None:
     statement = ranked(stored.relation, Ranking())
-    stored.write(statement, tmp_path / "out")
+    out = tmp_path / "out"
+    stored.write(statement, out, out)
     assert_frame_equal(pl.read_parquet(tmp_path / "out" / "*.parquet"), stored.execute(statement))
     assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".parquet"}
-    with pytest.raises(DataError, match="is there already"):
-        stored.write(statement, tmp_path / "out")
     (tmp_path / "feed.csv").write_text(one(PX="dear"))
-    bad = opened(tmp_path / "feed.csv")
     with pytest.raises(DataError, match="column PX holds 'dear'"):
-        bad.write(ranked(bad.relation, Ranking()), tmp_path / "not out")
+        run_colors_into(tmp_path / "not out", tmp_path / "feed.csv", engine="spark")
+    with pytest.raises(UsageError, match="is there already"):
+        run_colors_into(out, tmp_path / "feed.csv", engine="spark")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["feed.csv", "out"]
 
 

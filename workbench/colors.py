@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
-from functools import reduce
+from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -39,6 +38,7 @@ INTERNAL = (
     "CUSIP_CHANGED", "COPIES", "RULES_MET", "QUOTE_POSITION", "QUOTE_COPIES", "CUSIP_POSITION",
     "CUSIP_PARENT", "CUSIP_COLORS",
 )  # fmt: skip
+EXCLUDED_BY = "EXCLUDED_BY"  # the rule that removed a row
 ORIGIN = "ORIGIN"  # the feed a row is from, where there are several
 NEEDED = (("MESSAGE_ID",), ("CUSIP",), ("PX",), ("RANK", "BIAS"), ("DATE_1", "DATE"))
 
@@ -77,7 +77,7 @@ def match_columns(names: Sequence[str], place: str) -> dict[str, str]:
                 "Remove or rename one of them.",
             )
         found.setdefault(key, name)
-    taken = [name for key, name in found.items() if key in (*ADDED, *INTERNAL)]
+    taken = [name for key, name in found.items() if key in (*ADDED, *INTERNAL, EXCLUDED_BY)]
     if taken:
         raise DataError(
             f"{place} already has the column {taken[0]!r}, which Run Colors adds.",
@@ -109,6 +109,10 @@ def parse_order(order: Sequence[str]) -> list[tuple[str, bool]]:
             raise UsageError(f"order holds the key {key!r} twice.")
         keys.append((key, direction == "desc"))
     return keys
+
+
+class ShortDecimal(sa.Numeric[Any]):
+    """A price of a file in at most 18 digits, which is ranked as it is: in 64 bits, not 128."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +180,7 @@ def left_out(feed: FromClause, ranking: Ranking, place: str = "The input") -> Se
         first = sa.case(
             *((sa.func.substr(colors.c.RULES_MET, n, 1) == "1", rule.name) for n, rule in met)
         )
-        own.append(sa.cast(first, sa.String(4000)).label("EXCLUDED_BY"))
+        own.append(sa.cast(first, sa.String(4000)).label(EXCLUDED_BY))
     return sa.select(*own).where(sa.not_(_in_a_group(colors)))
 
 
@@ -210,27 +214,22 @@ def quote_columns(feed: FromClause, place: str = "The input") -> list[str]:
 
 
 def _first_of_each_quote(colors: FromClause, quote: Sequence[str]) -> FromClause:
-    by: list[ColumnElement[Any]] = [colors.c[name] for name in quote]
-    excluded = colors.c.RULES_MET.is_not(None) if "RULES_MET" in colors.c else None
-    if excluded is not None:
-        # What a rule removes stands for nothing.
-        by.append(sa.case((excluded, _number(1)), else_=_number(0)))
+    """Keep the first row of each quote, and every row that is not ranked."""
+    one = _number(1)
+    ranked = sa.case((_in_a_group(colors), one), else_=_number(0))
+    by: list[ColumnElement[Any]] = [*(colors.c[name] for name in quote), ranked]
     # Rows alike but for blanks around the CUSIP: the tidy one, in every engine.
     order = [*_total_order(colors), colors.c.CUSIP_CHANGED]
-    number = sa.func.row_number().over(partition_by=by, order_by=order)
     numbered = sa.select(
         *_named(colors.c),
-        number.label("QUOTE_POSITION"),
+        sa.func.row_number().over(partition_by=by, order_by=order).label("QUOTE_POSITION"),
         sa.func.count().over(partition_by=by).label("QUOTE_COPIES"),
     ).cte("quotes")
-    first = numbered.c["QUOTE_POSITION"] == _number(1)
-    copies: ColumnElement[Any] = numbered.c["QUOTE_COPIES"]
-    if excluded is not None:
-        removed = numbered.c["RULES_MET"].is_not(None)
-        first = sa.or_(first, removed)
-        copies = sa.case((removed, _number(1)), else_=copies)
-    kept = [numbered.c[c.name] for c in colors.c]
-    return sa.select(*_named(kept), copies.label("COPIES")).where(first).cte("kept_quotes")
+    unranked = sa.not_(_in_a_group(numbered))
+    kept = _named(numbered.c[c.name] for c in colors.c)
+    copies = sa.case((unranked, one), else_=numbered.c["QUOTE_COPIES"]).label("COPIES")
+    first = sa.or_(numbered.c["QUOTE_POSITION"] == one, unranked)
+    return sa.select(*kept, copies).where(first).cte("kept_quotes")
 
 
 def _families(placed: FromClause, *, told: bool) -> Select[Any]:
@@ -277,13 +276,14 @@ def _wanted(feed: FromClause, ranking: Ranking, place: str) -> sa.CTE:
     names = match_columns(list(feed.c.keys()), place)
     colors = _typed_feed(feed, names)
     wishes: list[ColumnElement[bool]] = []
-    by_name = {c.name.upper(): c for c in colors.c if c.name not in INTERNAL}
+    by_name = _by_name(colors, place) if ranking.keep or ranking.rules else {}
     if ranking.sector is not None:
         wishes.append(plain(colors.c.SECTOR) == plain(sa.literal(ranking.sector)))
     if ranking.until is not None:
-        midnight = datetime.combine(ranking.until, time()) + timedelta(days=1)
+        end = sa.literal(datetime.combine(ranking.until, time.max), sa.TIMESTAMP())
         day = sa.func.coalesce(colors.c.DATE, colors.c.DATE_1)
-        wishes.append(day < sa.literal(midnight, sa.TIMESTAMP()))
+        # A color without any date is a finding, and no reader's loss.
+        wishes.append(sa.or_(day <= end, day.is_(None)))
     if ranking.keep is not None:
         from workbench.exclusions import condition
 
@@ -292,6 +292,17 @@ def _wanted(feed: FromClause, ranking: Ranking, place: str) -> sa.CTE:
     if not wishes and not met:
         return colors
     return sa.select(*_named(colors.c), *met).where(*wishes).cte("wanted_colors")
+
+
+def _by_name(colors: FromClause, place: str) -> dict[str, ColumnElement[Any]]:
+    """Map upper-case names to columns; raises DataError for two that differ in case only."""
+    found: dict[str, ColumnElement[Any]] = {}
+    for column in colors.c:
+        other = found.setdefault(column.name.upper(), column)
+        if other is not column:
+            names = f"{other.name!r} and {column.name!r}"
+            raise DataError(f"{place} has the columns {names}: a rule could mean either.")
+    return found
 
 
 def _rules_met(
@@ -308,8 +319,15 @@ def _rules_met(
         sa.case((condition(rule, columns), yes), else_=no) for rule in rules
     ]
     none = sa.literal_column(f"'{'0' * len(rules)}'", sa.String)
-    written = reduce(lambda one, other: one.concat(other), digits)
-    return sa.func.nullif(written, none, type_=sa.String(4000)).label("RULES_MET")
+    return sa.func.nullif(_joined(digits), none, type_=sa.String(4000)).label("RULES_MET")
+
+
+def _joined(texts: list[ColumnElement[Any]]) -> ColumnElement[Any]:
+    # In halves: a chain of a thousand is deeper than engines go.
+    if len(texts) == 1:
+        return texts[0]
+    middle = len(texts) // 2
+    return _joined(texts[:middle]).concat(_joined(texts[middle:]))
 
 
 def _typed_feed(feed: FromClause, names: Mapping[str, str]) -> sa.CTE:
@@ -352,7 +370,8 @@ def _named(columns: Iterable[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
 
 
 def _no_blank(text: ColumnElement[Any]) -> ColumnElement[Any]:
-    return sa.func.nullif(text, "", type_=sa.String())
+    # Written out: as a bind it is not the empty text to every driver.
+    return sa.func.nullif(text, sa.literal_column("''"), type_=sa.String())
 
 
 def _number(value: int) -> ColumnElement[int]:
@@ -396,17 +415,10 @@ def _typed(name: str, column: ColumnElement[Any]) -> ColumnElement[Any]:
         column = _no_blank(plain(column))
     elif name in WHOLE and (isinstance(column.type, sa.Integer) or _scale(column) == 0):
         return sa.cast(column, sa.BigInteger())
-    elif name not in WHOLE and is_short(column.type):
+    elif isinstance(column.type, ShortDecimal):
         return column
     # A rank of 2.5 is dirt, and rounding it would hide that: `run_colors` refuses it.
     return sa.cast(column, PRICE)
-
-
-def is_short(kind: sa.types.TypeEngine[Any]) -> bool:
-    """Tell a decimal that 64 bits hold, and that is a price as it is."""
-    if not isinstance(kind, sa.Numeric) or isinstance(kind, sa.Float):
-        return False
-    return (kind.precision or 99) <= 18 and (kind.scale or 0) <= (PRICE.scale or 0)
 
 
 def _scale(column: ColumnElement[Any]) -> int | None:

@@ -138,4 +138,5 @@ def _as_condition(element: Truth, compiler: Any, **options: Any) -> str:
 
 @compiles(Truth, "oracle")
 def _as_number(element: Truth, compiler: Any, **options: Any) -> str:
-    return f"CASE WHEN {compiler.process(element.clauses, **options)} THEN 1 ELSE 0 END"
+    condition = compiler.process(element.clauses, **options)
+    return f"CAST(CASE WHEN {condition} THEN 1 ELSE 0 END AS NUMBER(1))"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import errno
 import glob
 import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,26 +56,27 @@ class Input:
     copy: Callable[[Select[Any], Path], None] | None = None
     """Writes the rows into a Parquet file, faster than by way of `frames`."""
 
+    files: tuple[Path, ...] = ()
+    """The files of this machine that are read while a statement runs."""
+
     def write(
         self,
         statement: Select[Any],
+        building: Path,
         path: Path,
-        overwrite: bool = False,
         finish: Callable[[pl.DataFrame], pl.DataFrame] = lambda frame: frame,
     ) -> None:
-        """Write the rows of a statement into a file, whole or not at all, in bounded memory.
+        """Write the rows of a statement to `building`, which is to become `path`.
 
-        `finish` is what is done to each frame where the engine does not write by itself. Raises
-        what `extracts.write` and the statement raise.
+        `finish` is what is done to each frame where the engine does not write by itself. Memory
+        is bounded. Raises what the statement raises, OSError and DataError.
         """
         from workbench import extracts
 
-        if self.copy is None or path.suffix.lower() != ".parquet":
-            frames = map(finish, self.frames(statement))
-            extracts.write(frames, path, overwrite=overwrite, label=self.label)
-            return
-        with extracts.whole(path, overwrite) as building:
+        if self.copy is not None and path.suffix.lower() == ".parquet":
             self.copy(statement, building)
+        else:
+            extracts.fill(map(finish, self.frames(statement)), building, path, label=self.label)
 
 
 def from_database(database: Database, name: str) -> Input:
@@ -92,12 +94,14 @@ def from_database(database: Database, name: str) -> Input:
     )
 
 
-def from_file(path: str | Path) -> Input:
+def from_file(path: str | Path, label: str | None = None) -> Input:
     """Open a Parquet, CSV or Excel file with DuckDB; raises DataError for anything else."""
     path = existing_file(Path(path).expanduser())
     connection = in_memory()
     load_file(connection, path)
-    return duckdb_input(connection, path.name, *typed(connection, path.name))
+    label = label or path.name
+    feed = duckdb_input(connection, label, *typed(connection, label))
+    return replace(feed, files=(path.resolve(),))
 
 
 def from_frame(data: Any, label: str = "the data frame") -> Input:
@@ -107,12 +111,13 @@ def from_frame(data: Any, label: str = "the data frame") -> Input:
     return duckdb_input(connection, label, *typed(connection, label))
 
 
-def load_file(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+def load_file(connection: duckdb.DuckDBPyConnection, path: Path, label: str | None = None) -> None:
     """Make the view or table `raw` of a file, checked to have a feed's columns."""
+    label = label or str(path)
     kind = path.suffix.lower()
     if kind not in FILE_SUFFIXES:
         raise DataError(
-            f"{path} is not of a kind that can be read.",
+            f"{label} is not of a kind that can be read.",
             f"Known kinds: {', '.join(FILE_SUFFIXES)}, and .sql for a statement of a source.",
         )
     if kind in EXCEL_SUFFIXES:
@@ -127,7 +132,7 @@ def load_file(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
             relation = connection.read_parquet(glob.escape(str(path)), hive_partitioning=False)
         relation.create_view("raw")
     except (duckdb.Error, pyarrow.ArrowException) as error:
-        raise DataError(f"{path} cannot be read: {said(error)}") from None
+        raise DataError(f"{label} cannot be read: {said(error)}") from None
 
 
 def load_frame(connection: duckdb.DuckDBPyConnection, data: Any, label: str) -> None:
@@ -242,10 +247,15 @@ def duckdb_input(
             yield from map(pl.DataFrame, rows)
 
     def copy(statement: SelectBase, path: Path) -> None:
+        text, parameters = _compiled(statement)
+        target = str(path).replace("'", "''")
         with _told(label):
-            target = str(path).replace("'", "''")
-            text, parameters = _compiled(statement)
-            connection.execute(f"COPY ({text}) TO '{target}' (FORMAT parquet)", parameters)
+            try:
+                connection.execute(f"COPY ({text}) TO '{target}' (FORMAT parquet)", parameters)
+            except duckdb.IOException as error:
+                if "No space left" in str(error):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+                raise
 
     run = executor(connection, label)
     return Input(label, "duckdb", relation, run, frames, notes, copy)
@@ -273,8 +283,15 @@ def _compiled(statement: SelectBase) -> tuple[str, list[Any]]:
 def _told(label: str) -> Iterator[None]:
     try:
         yield
+    except duckdb.InterruptException:
+        raise KeyboardInterrupt from None
     except (duckdb.Error, pyarrow.ArrowException, pl.exceptions.PolarsError) as error:
         raise QueryError(f"The statement failed on {label}: {said(error)}") from None
+    except RuntimeError as error:
+        # How DuckDB says Ctrl-C.
+        if "interrupt" not in str(error).lower():
+            raise
+        raise KeyboardInterrupt from None
 
 
 def _csv_header(path: Path, feed: bool) -> tuple[list[str], str]:

@@ -64,31 +64,56 @@ def write(
     WorkbenchError when it cannot be written, DataError for what Excel cannot hold.
     """
     started = time.perf_counter()
-    sink = SINKS.get(path.suffix.lower())
-    if sink is None:
+    known_kind(path)
+    with told(path), whole(path, overwrite) as building:
+        rows, columns = fill(batches, building, path, label=label, progress=progress)
+    return Extract(path, rows, columns, path.stat().st_size, time.perf_counter() - started)
+
+
+def known_kind(path: Path) -> None:
+    """Raise UsageError unless the suffix names a format."""
+    if path.suffix.lower() not in SINKS:
         hint = f"Suffixes: {', '.join(SINKS)}."
         raise UsageError(f"{path} has no suffix that names a format.", hint)
-    shown = _progress(progress and sys.stderr.isatty())
-    rows = 0
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Say in a sentence that a file cannot be written."""
     try:
-        with whole(path, overwrite) as building, closing(_telling(batches, path)) as frames, shown:
-            task = shown.add_task(label or path.name, total=None, rate=0, size="")
-            first = next(frames, pl.DataFrame())
-            with sink(building, first) as put:
-                for frame in chain([first], frames):
-                    if frame.height:
-                        put(frame, rows)
-                        rows += frame.height
-                    rate, size = rows / (time.perf_counter() - started), building.stat().st_size
-                    shown.update(task, completed=rows, rate=rate, size=decimal(size))
-        count = path.stat().st_size
-        return Extract(path, rows, first.width, count, time.perf_counter() - started)
+        yield
+        return
     except OSError as error:
         failure = WorkbenchError(
             f"{path} cannot be written: {error.strerror or error}.",
             "Nothing of it was left; a file that was there before is as it was.",
         )
     raise failure
+
+
+def fill(
+    batches: Iterator[pl.DataFrame],
+    building: Path,
+    path: Path,
+    *,
+    label: str = "",
+    progress: bool = True,
+) -> tuple[int, int]:
+    """Write frames to the file `building`, which is to become `path`; count rows and columns."""
+    started = time.perf_counter()
+    shown = _progress(progress and sys.stderr.isatty())
+    rows = 0
+    with closing(_telling(batches, path)) as frames, shown:
+        task = shown.add_task(label or path.name, total=None, rate=0, size="")
+        first = next(frames, pl.DataFrame())
+        with SINKS[path.suffix.lower()](building, first) as put:
+            for frame in chain([first], frames):
+                if frame.height:
+                    put(frame, rows)
+                    rows += frame.height
+                rate, size = rows / (time.perf_counter() - started), building.stat().st_size
+                shown.update(task, completed=rows, rate=rate, size=decimal(size))
+    return rows, first.width
 
 
 @contextmanager
@@ -104,9 +129,7 @@ def whole(path: Path, overwrite: bool) -> Iterator[Path]:
     with near as folder:
         building = Path(folder) / target.name
         yield building
-        with building.open("rb+") as file:
-            os.fsync(file.fileno())
-        _place(building, target, path, overwrite)
+        place(building, target, path, overwrite)
 
 
 def _progress(wanted: bool) -> Progress:
@@ -134,7 +157,18 @@ def _taken(path: Path) -> UsageError:
     return UsageError(f"{path} exists already.", hint)
 
 
-def _place(building: Path, target: Path, path: Path, overwrite: bool) -> None:
+def place(building: Path, target: Path, path: Path, overwrite: bool) -> None:
+    """Move what is whole to where it goes; `path` is how it was asked for.
+
+    A file is never replaced unless `overwrite`; a folder must not be there otherwise.
+    """
+    if building.is_dir():
+        if overwrite and target.is_dir():
+            shutil.rmtree(target)
+        building.rename(target)
+        return
+    with building.open("rb+") as file:
+        os.fsync(file.fileno())
     if not overwrite:
         with suppress(OSError):
             # Unlike a rename, it refuses in one step what has come there meanwhile.

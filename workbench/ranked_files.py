@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -69,7 +70,7 @@ def run_colors_into(
     order: Sequence[str] | None = None,
     sector: str | None = None,
     until: date | str | None = None,
-    rules: Sequence[str] | str = (),
+    rules: Sequence[str | Path] | str | Path | None = None,
     deduplicate: bool | None = None,
     engine: str = "auto",
     overwrite: bool = False,
@@ -88,21 +89,26 @@ def run_colors_into(
     path = Path(path)
     beside = path.with_name(f"{path.stem}.left_out{path.suffix}")
     with opened(data, source, engine) as feed:
-        if feed.engine != "spark" and path.suffix.lower() not in extracts.SINKS:
-            hint = f"Suffixes: {', '.join(extracts.SINKS)}."
-            raise UsageError(f"{path} has no suffix that names a format.", hint)
-        for each in (path, beside) if feed.engine != "spark" else ():
-            extracts.free(each, overwrite)
+        targets = _targets(feed, path, beside, overwrite)
         if ranking.sector is not None and not _rows_wanted(feed, ranking):
             refuse_unknown_sector(feed, ranking.sector)
-        rows, parents = _write_ranked(feed, ranking, path, overwrite)
-        counts = _kinds_of_rows(feed, ranking, rows)
-        ungrouped = counts.filter((pl.col("HAS_CUSIP") == 0) | pl.col("RULES_MET").is_not_null())
-        if ungrouped.is_empty():
-            _remove(beside)
-        else:
-            statement = colors.left_out(feed.relation, ranking, feed.label)
-            feed.write(statement, beside, overwrite, lambda frame: whole(frame, feed.label))
+        near = TemporaryDirectory(
+            prefix=f".{path.name}.", suffix=".partial", dir=targets[0].parent,
+            ignore_cleanup_errors=True,
+        )  # fmt: skip
+        with extracts.told(path), near as folder:
+            building, other = Path(folder) / path.name, Path(folder) / beside.name
+            rows, parents = _write_ranked(feed, ranking, building, path)
+            counts = _kinds_of_rows(feed, ranking, rows)
+            out = (pl.col("HAS_CUSIP") == 0) | pl.col("RULES_MET").is_not_null()
+            ungrouped = counts.filter(out)
+            if ungrouped.is_empty():
+                _remove(targets[1])
+            else:
+                statement = colors.left_out(feed.relation, ranking, feed.label)
+                feed.write(statement, other, beside, lambda frame: whole(frame, feed.label))
+                extracts.place(other, targets[1], beside, overwrite)
+            extracts.place(building, targets[0], path, overwrite)
     removed = ungrouped.filter(pl.col("RULES_MET").is_not_null())
     return RankedFile(
         path=path,
@@ -121,6 +127,22 @@ def run_colors_into(
         notes=feed.notes,
         seconds=time.perf_counter() - started,
     )
+
+
+def _targets(feed: Input, path: Path, beside: Path, overwrite: bool) -> tuple[Path, Path]:
+    """Return where the two files go; raises UsageError unless they can go there."""
+    if feed.engine == "spark" and path.suffix.lower() in ("", ".parquet"):
+        for each in (path, beside):
+            if each.exists() and not (overwrite and each.is_dir()):
+                raise UsageError(f"{each} is there already.", "Name a new folder, or remove it.")
+        return path.absolute(), beside.absolute()
+    extracts.known_kind(path)
+    first, second = extracts.free(path, overwrite), extracts.free(beside, overwrite)
+    for target in (first, second):
+        if target in feed.files:
+            hint = "Rank into another file, and replace the feed afterwards if you must."
+            raise UsageError(f"{target.name} would be written, and is read.", hint)
+    return first, second
 
 
 def _rows_wanted(feed: Input, ranking: Ranking) -> int:
@@ -144,20 +166,21 @@ def _remove(left_out: Path) -> None:
         left_out.unlink(missing_ok=True)
 
 
-def _write_ranked(feed: Input, ranking: Ranking, path: Path, overwrite: bool) -> tuple[int, int]:
+def _write_ranked(feed: Input, ranking: Ranking, building: Path, path: Path) -> tuple[int, int]:
     """Write the ranked rows; count them and the parents among them."""
-    tally = {"rows": 0, "parents": 0}
+    rows = parents = 0
 
     def finish(frame: pl.DataFrame) -> pl.DataFrame:
+        nonlocal rows, parents
         frame = whole(frame, feed.label)
-        tally["rows"] += frame.height
-        tally["parents"] += int(frame["IS_PARENT"].sum())
+        rows, parents = rows + frame.height, parents + int(frame["IS_PARENT"].sum())
         return frame
 
     statement = colors.ranked(feed.relation, ranking, feed.label, left_out=False)
-    feed.write(statement, path, overwrite, finish)
-    if tally["rows"] == 0 and (path.suffix == ".parquet" or path.is_dir()):
-        written = pl.scan_parquet(path / "*.parquet" if path.is_dir() else path)
-        found = written.select(rows=pl.len(), parents=pl.col("IS_PARENT").sum()).collect()
-        return int(found["rows"][0]), int(found["parents"][0])
-    return tally["rows"], tally["parents"]
+    feed.write(statement, building, path, finish)
+    if rows == 0 and path.suffix.lower() in ("", ".parquet"):
+        written = sorted(building.glob("*.parquet")) if building.is_dir() else building
+        found = pl.scan_parquet(written, glob=False)
+        counts = found.select(rows=pl.len(), parents=pl.col("IS_PARENT").sum()).collect()
+        return int(counts["rows"][0]), int(counts["parents"][0])
+    return rows, parents

@@ -6,6 +6,7 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -105,7 +106,7 @@ def run_colors(
     order: Sequence[str] | None = None,
     sector: str | None = None,
     until: date | str | None = None,
-    rules: Sequence[str] | str = (),
+    rules: Sequence[str | Path] | str | Path | None = None,
     deduplicate: bool | None = None,
     engine: str = "auto",
 ) -> RankedColors:
@@ -154,7 +155,7 @@ def asked(
     order: Sequence[str] | None,
     sector: str | None,
     until: date | str | None,
-    rules: Sequence[str] | str,
+    rules: Sequence[str | Path] | str | Path | None,
     deduplicate: bool | None,
 ) -> tuple[Preset | None, Ranking]:
     """Put a preset and what is asked besides together; raises UsageError naming what is wrong."""
@@ -163,7 +164,9 @@ def asked(
         raise UsageError(f"deduplicate is the boolean True or False, not {deduplicate!r}.")
     if not isinstance(sector, str | None):
         raise UsageError(f"sector is a text or None, not {sector!r}.")
-    names = [rules] if isinstance(rules, str) else list(rules)
+    names = [rules] if isinstance(rules, str | Path) else rules or []
+    if not isinstance(names, Sequence) or not all(isinstance(name, str | Path) for name in names):
+        raise UsageError(f"rules is a list of names of rule files, not {rules!r}.")
     chosen = None if preset is None else read_preset(preset)
     ranking = Ranking(until=_day(until))
     if chosen is not None:
@@ -244,7 +247,8 @@ def refuse_unknown_sector(opened: Input, sector: str) -> None:
         raise DataError(f"{opened.label} has no column SECTOR to look for {sector!r} in.")
     column = opened.relation.c[names["SECTOR"]].label("SECTOR")
     known = opened.execute(sa.select(column).distinct())["SECTOR"].drop_nulls().sort()
-    if known.is_empty():
+    folded = known.str.strip_chars().str.to_uppercase()
+    if known.is_empty() or sector.strip().upper() in folded:
         return
     raise DataError(
         f"No color of {opened.label} is in the sector {sector!r}.",

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import csv
 import re
-import shutil
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,7 +25,7 @@ from sqlalchemy.sql.compiler import GenericTypeCompiler, IdentifierPreparer, SQL
 from workbench import engines, spark_session
 from workbench.colors import MOMENTS, ORIGIN, PRICE, TEXTS, WHOLE, match_columns, type_of
 from workbench.dialects import PercentOf, plain
-from workbench.errors import DataError, UsageError
+from workbench.errors import UsageError
 from workbench.feeds import NUMBER
 from workbench.sheets import EXCEL_SUFFIXES, column_names
 from workbench.spark_session import told
@@ -108,39 +106,21 @@ class SparkInput(engines.Input):
     def write(
         self,
         statement: Select[Any],
-        path: str | Path,
-        overwrite: bool = False,
+        building: Path,
+        path: Path,
         finish: Callable[[pl.DataFrame], pl.DataFrame] = lambda frame: frame,
     ) -> None:
-        """Write the rows in their order as the Parquet parts of a folder, whole or not at all.
+        """Write the rows in their order to `building`, as the Parquet parts of a folder.
 
-        A path that ends in .csv or .xlsx makes a file instead, by way of this machine. On a URL it
-        is Spark's committer that makes it whole. Raises DataError where something is there already.
+        A path that ends in .csv, .jsonl or .xlsx makes a file instead, by way of this machine.
         """
-        target = Path(path)
-        if "://" in str(path):
-            with told(self.label, self.session):
-                mode = "overwrite" if overwrite else "error"
-                _frame(self.session, statement).write.mode(mode).parquet(str(path))
-        elif target.suffix.lower() not in ("", ".parquet"):
-            super().write(statement, target, overwrite, finish)
-        elif target.exists() and not overwrite:
-            raise DataError(f"{target} is there already.", "Name a new folder, or remove it.")
-        else:
-            self._write_folder(statement, target)
-
-    def _write_folder(self, statement: Select[Any], target: Path) -> None:
-        unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
-        try:
-            with told(self.label, self.session):
-                _frame(self.session, statement).write.parquet(str(unfinished.absolute()))
-            for note in (*unfinished.glob(".*.crc"), *unfinished.glob("_SUCCESS")):
-                note.unlink()
-            if target.is_dir():
-                shutil.rmtree(target)
-            unfinished.rename(target)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+        if path.suffix.lower() not in ("", ".parquet"):
+            super().write(statement, building, path, finish)
+            return
+        with told(self.label, self.session):
+            _frame(self.session, statement).write.parquet(str(building.absolute()))
+        for note in (*building.glob(".*.crc"), *building.glob("_SUCCESS")):
+            note.unlink()
 
 
 def opened(data: Any) -> SparkInput:

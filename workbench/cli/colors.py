@@ -63,4 +63,6 @@ def colors_command(
         content = {**asdict(written), "rules": written.rules.to_dicts()}
         click.echo(json.dumps(content, indent=2, default=str))
     elif not quiet:
-        click.echo(written)
+        from workbench.reporting.text import inert
+
+        click.echo(inert(str(written)))
