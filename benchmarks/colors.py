@@ -186,8 +186,9 @@ def measure() -> str:
             lines.append((f"{rows:,}", "workbench", f"{ours[0]:.2f}", "1.0", f"{ours[1]:,.0f}"))
             for way, code in ways.items():
                 once = 1 if way in ("pandas", "Spark") else rounds
-                theirs = _run(code, feed, folder / "theirs.parquet", once)
-                _compare(folder / "ours.parquet", folder / "theirs.parquet")
+                target = folder / f"{way}.parquet"
+                theirs = _run(code, feed, target, once)
+                _compare(folder / "ours.parquet", target)
                 ratio = f"{theirs[0] / ours[0]:.2f}"
                 lines.append((f"{rows:,}", way, f"{theirs[0]:.2f}", ratio, f"{theirs[1]:,.0f}"))
     return table(("rows", "way", "seconds", "x ours", "peak MB"), *lines)
@@ -198,6 +199,7 @@ def _run(code: str, feed: Path, target: Path, rounds: int) -> tuple[float, float
     command = [sys.executable, "-c", code + MAIN, str(feed), str(target), str(rounds)]
     done = subprocess.run(command, cwd=ROOT, env=settings, check=True, stdout=subprocess.PIPE)
     seconds, peak = json.loads(done.stdout.splitlines()[-1])
+    print(f"{target.stem}: {seconds:.2f} s, {peak:,.0f} MB", file=sys.stderr, flush=True)
     return seconds, peak
 
 

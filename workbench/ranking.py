@@ -73,9 +73,7 @@ class RankedColors:
     @property
     def headings(self) -> dict[str, str]:
         """The columns that the preset shows, with their headings; none without a preset."""
-        names = {name.upper(): name for name in self.colors.columns}
-        wanted = self.preset.columns if self.preset else {}
-        return {names.get(name, name): heading for name, heading in wanted.items()}
+        return self.preset.headings(self.colors.columns) if self.preset else {}
 
     def __repr__(self) -> str:
         parents = self.parents.height
