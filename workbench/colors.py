@@ -348,8 +348,10 @@ def _typed_feed(feed: FromClause, names: Mapping[str, str]) -> sa.CTE:
     column["RANK"] = sa.cast(rank, column["RANK"].type)
     difference = column["PX"] - column["COV_PRICE"]
     percent = sa.func.coalesce(column["PERCENT_DIFF"], PercentOf(difference, column["COV_PRICE"]))
-    column["PERCENT_DIFF"] = sa.cast(percent, PRICE)
-    column["PRICE_DIFF"] = sa.cast(sa.func.coalesce(column["PRICE_DIFF"], difference), PRICE)
+    price = sa.func.coalesce(column["PRICE_DIFF"], difference)
+    column["PERCENT_DIFF"] = sa.cast(percent, _as_given(column["PERCENT_DIFF"], 2))
+    places = max(_scale(column["PX"]) or 0, _scale(column["COV_PRICE"]) or 0)
+    column["PRICE_DIFF"] = sa.cast(price, _as_given(column["PRICE_DIFF"], places))
     column["DIFF_STATUS"] = sa.func.coalesce(
         column["DIFF_STATUS"], status_of(column["PERCENT_DIFF"], column["SECTOR"])
     )
@@ -419,6 +421,13 @@ def _typed(name: str, column: ColumnElement[Any]) -> ColumnElement[Any]:
         return column
     # A rank of 2.5 is dirt, and rounding it would hide that: `run_colors` refuses it.
     return sa.cast(column, PRICE)
+
+
+def _as_given(column: ColumnElement[Any], places: int) -> sa.types.TypeEngine[Any]:
+    """Give the type of a given difference where that is short and holds what is derived."""
+    own = column.type
+    short = isinstance(own, ShortDecimal) and (own.scale or 0) >= places
+    return own if short else PRICE
 
 
 def _scale(column: ColumnElement[Any]) -> int | None:
