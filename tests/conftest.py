@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ def pytest_configure() -> None:
     # A demo source of the tests' own, so that nobody's `workbench demo --rows` changes what the
     # notebooks show; kernels and commands started by tests inherit it.
     os.environ.setdefault("WORKBENCH_CACHE", str(ROOT / ".pytest_cache" / "demo"))
+    # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -266,7 +266,7 @@ def test_the_day_before_is_what_ranking_until_then_gives(rows: list[Row]) -> Non
     for day in {moment.date() for moment in map(naive_colors.at_midnight, days) if moment}:
         then = [
             row for row, moment in zip(rows, map(naive_colors.at_midnight, days), strict=True)
-            if moment and moment.date() <= day
+            if moment is None or moment.date() <= day
         ]  # fmt: skip
         assert desk.until(whole, day).equals(feeds_of(naive_colors.rank(then)))
 
