@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import resource
 import signal
@@ -24,7 +23,6 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from moto.server import ThreadedMotoServer
 
 from workbench import findings, run_colors, run_colors_into
 from workbench.errors import CredentialsError, DataError, UsageError
@@ -173,13 +171,9 @@ def test_feeds_that_cannot_be_merged_say_which_and_why(project: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[Any]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
+def bucket(moto: str) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ENDPOINT_URL", moto)
         patch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
@@ -188,7 +182,6 @@ def bucket() -> Iterator[Any]:
         client.create_bucket(Bucket="desk", CreateBucketConfiguration=place)
         yield client
         client.close()
-    server.stop()
 
 
 def test_feeds_in_s3_rank_as_files_do(bucket: Any, project: Path) -> None:

@@ -5,7 +5,6 @@ The S3 is moto's server, spoken to over HTTP by the real client, partly through 
 
 import http.server
 import json
-import logging
 import os
 import re
 import signal
@@ -26,7 +25,6 @@ import boto3
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from moto.server import ThreadedMotoServer
 
 from workbench.errors import ConnectionFailed, CredentialsError, UsageError, WorkbenchError
 from workbench.reporting.index import write_index
@@ -46,16 +44,6 @@ def add(root: Path, name: str, run_id: str, **run: object) -> Path:
     content = {"name": name, "status": "passed", "started": "2026-11-21T06:00:00Z", **run}
     (place / "run.json").write_text(json.dumps(content))
     return place
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 def client() -> Any:
