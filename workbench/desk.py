@@ -37,6 +37,7 @@ TYPES: dict[str, type[pl.DataType]] = {
     **dict.fromkeys((*WHOLE, "COLOR_POSITION"), pl.Int64),
 }  # fmt: skip
 DAY = pl.coalesce("DATE_1", "DATE")
+AS_OF = pl.coalesce("DATE", "DATE_1").cast(pl.Date)
 
 
 def until(colors: pl.DataFrame, day: dt.date) -> pl.DataFrame:
@@ -45,7 +46,7 @@ def until(colors: pl.DataFrame, day: dt.date) -> pl.DataFrame:
     Nothing is ranked anew: a ranking is in a total order, and what is taken out of it leaves the
     others as they were. A color's day is that of DATE here, or of DATE_1 where that is missing.
     """
-    then = (pl.coalesce("DATE", "DATE_1").cast(pl.Date) <= day).fill_null(value=True)
+    then = (day >= AS_OF).fill_null(value=True)
     rows = colors.filter(then).sort("CUSIP", "COLOR_POSITION", nulls_last=True)
     group = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over("CUSIP")
     parent = pl.first("MESSAGE_ID").over("CUSIP")

@@ -27,6 +27,7 @@ from workbench.colors import match_columns
 from workbench.database import Database
 from workbench.dialects import DuckDBDialect
 from workbench.errors import DataError, QueryError
+from workbench.moments import literal
 from workbench.settings import load_settings
 from workbench.sheets import EXCEL_SUFFIXES, column_names, read_sheet
 
@@ -54,10 +55,14 @@ class Input:
     """Yields the rows in batches, the first maybe empty, in bounded memory."""
     notes: tuple[Finding, ...] = ()
     copy: Callable[[Select[Any], Path], None] | None = None
-    """Writes the rows into a Parquet file, faster than by way of `frames`."""
+    """Writes the rows as Parquet, faster than by way of `frames`: a file, or Spark's folder."""
 
     files: tuple[Path, ...] = ()
     """The files of this machine that are read while a statement runs."""
+
+    def copies(self, path: Path) -> bool:
+        """Tell whether the engine itself writes what is to become `path`."""
+        return self.copy is not None and path.suffix.lower() in ("", ".parquet")
 
     def write(
         self,
@@ -73,7 +78,7 @@ class Input:
         """
         from workbench import extracts
 
-        if self.copy is not None and path.suffix.lower() == ".parquet":
+        if self.copy is not None and self.copies(path):
             self.copy(statement, building)
         else:
             extracts.fill(map(finish, self.frames(statement)), building, path, label=self.label)
@@ -248,10 +253,11 @@ def duckdb_input(
 
     def copy(statement: SelectBase, path: Path) -> None:
         text, parameters = _compiled(statement)
-        target = str(path).replace("'", "''")
         with _told(label):
             try:
-                connection.execute(f"COPY ({text}) TO '{target}' (FORMAT parquet)", parameters)
+                connection.execute(
+                    f"COPY ({text}) TO {literal(str(path))} (FORMAT parquet)", parameters
+                )
             except duckdb.IOException as error:
                 if "No space left" in str(error):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None

@@ -69,7 +69,7 @@ def _earlier(found: pl.DataFrame | None, what: str, missing: str) -> Earlier:
 
 
 def _last_day(colors: pl.DataFrame) -> dt.date | None:
-    days = colors.select(pl.coalesce("DATE", "DATE_1").cast(pl.Date).max())
+    days = colors.select(desk.AS_OF.max())
     return cast("dt.date | None", days.item())
 
 

@@ -131,7 +131,7 @@ def run_colors_into(
 
 def _targets(feed: Input, path: Path, beside: Path, overwrite: bool) -> tuple[Path, Path]:
     """Return where the two files go; raises UsageError unless they can go there."""
-    if feed.engine == "spark" and path.suffix.lower() in ("", ".parquet"):
+    if feed.engine == "spark" and feed.copies(path):
         for each in (path, beside):
             if each.exists() and not (overwrite and each.is_dir()):
                 raise UsageError(f"{each} is there already.", "Name a new folder, or remove it.")
@@ -178,7 +178,7 @@ def _write_ranked(feed: Input, ranking: Ranking, building: Path, path: Path) -> 
 
     statement = colors.ranked(feed.relation, ranking, feed.label, left_out=False)
     feed.write(statement, building, path, finish)
-    if rows == 0 and path.suffix.lower() in ("", ".parquet"):
+    if feed.copies(path):
         written = sorted(building.glob("*.parquet")) if building.is_dir() else building
         found = pl.scan_parquet(written, glob=False)
         counts = found.select(rows=pl.len(), parents=pl.col("IS_PARENT").sum()).collect()

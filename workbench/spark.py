@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -97,33 +95,7 @@ def _divide_whole(element: PercentOf, compiler: Any, **options: Any) -> str:
     return f"CAST(SIGN({base}) AS DECIMAL(1, 0)) * {hundredths} * 0.01"
 
 
-@dataclass(frozen=True)
-class SparkInput(engines.Input):
-    """An input that Spark reads, and whose statements can also be written where they are large."""
-
-    session: Any = None
-
-    def write(
-        self,
-        statement: Select[Any],
-        building: Path,
-        path: Path,
-        finish: Callable[[pl.DataFrame], pl.DataFrame] = lambda frame: frame,
-    ) -> None:
-        """Write the rows in their order to `building`, as the Parquet parts of a folder.
-
-        A path that ends in .csv, .jsonl or .xlsx makes a file instead, by way of this machine.
-        """
-        if path.suffix.lower() not in ("", ".parquet"):
-            super().write(statement, building, path, finish)
-            return
-        with told(self.label, self.session):
-            _frame(self.session, statement).write.parquet(str(building.absolute()))
-        for note in (*building.glob(".*.crc"), *building.glob("_SUCCESS")):
-            note.unlink()
-
-
-def opened(data: Any) -> SparkInput:
+def opened(data: Any) -> engines.Input:
     """Open Parquet or CSV files (a path, glob, folder or URL, or a list), Excel or a data frame.
 
     A list of files gives each row the text column ORIGIN, the name of its file. Raises DataError
@@ -150,7 +122,7 @@ def opened(data: Any) -> SparkInput:
         return _input(session, raw, label)
 
 
-def _small(read: engines.Input) -> SparkInput:
+def _small(read: engines.Input) -> engines.Input:
     # Read as everywhere else, with the same findings; then it is Spark's.
     session = spark_session.session()
     with told(read.label, session):
@@ -158,18 +130,27 @@ def _small(read: engines.Input) -> SparkInput:
         return _input(session, session.createDataFrame(frame.to_arrow()), read.label, read.notes)
 
 
-def _input(session: Any, raw: Any, label: str, notes: Any = ()) -> SparkInput:
+def _input(session: Any, raw: Any, label: str, notes: Any = ()) -> engines.Input:
     relation = _typed_view(session, raw, label)
     run = partial(_execute, session, label)
-    return SparkInput(
+    return engines.Input(
         label=label, engine="spark", relation=relation, execute=run,
-        frames=lambda statement: iter([run(statement)]), notes=notes, session=session,
+        frames=lambda statement: iter([run(statement)]), notes=notes,
+        copy=partial(_copy, session, label),
     )  # fmt: skip
 
 
 def _execute(session: Any, label: str, statement: Select[Any]) -> pl.DataFrame:
     with told(label, session):
         return pl.DataFrame(_frame(session, statement).toArrow())
+
+
+def _copy(session: Any, label: str, statement: Select[Any], folder: Path) -> None:
+    """Write the rows in their order as the Parquet parts of a folder."""
+    with told(label, session):
+        _frame(session, statement).write.parquet(str(folder.absolute()))
+    for note in (*folder.glob(".*.crc"), *folder.glob("_SUCCESS")):
+        note.unlink()
 
 
 def _csv(session: Any, paths: list[str], label: str) -> Any:

@@ -9,10 +9,7 @@ from typing import Any
 
 import click
 
-from workbench import grammar
 from workbench.errors import UsageError, WorkbenchError
-
-grammar.put_off()
 
 
 @contextmanager
