@@ -154,7 +154,7 @@ from workbench import demo, embedded
 embedded.IDLE = 1
 counts = embedded.reset(rows=700)
 with_old_generator = demo.fingerprint
-demo.fingerprint = lambda: "0"
+demo.fingerprint = lambda name: "0"
 embedded.connection_url()
 demo.fingerprint = with_old_generator
 print(json.dumps(counts))

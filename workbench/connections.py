@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL, Engine, make_url
 
 from workbench import credentials, oracle, postgresql, refusals
 from workbench.credentials import Credentials
-from workbench.errors import ConnectionFailed, CredentialsError, fault_of
+from workbench.errors import ConnectionFailed, CredentialsError, UsageError, fault_of
 from workbench.settings import Source
 
 log = logging.getLogger(__name__)
@@ -73,6 +73,11 @@ def source_url(source: Source) -> URL:
         from workbench import embedded
 
         return embedded.connection_url()
+    if source.kind == "dynamodb":
+        raise UsageError(
+            "A source of kind dynamodb is no database.",
+            "The notebook document_pipeline reads it; a warehouse or another database goes here.",
+        )
     return make_url(source.url or "oracle+oracledb://")
 
 

@@ -49,7 +49,7 @@ class Source(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    kind: Literal["database", "embedded"] = "database"
+    kind: Literal["database", "embedded", "dynamodb"] = "database"
     url: str | None = None
     dsn: str | None = Field(default=None, description="Oracle: TNS alias or connect descriptor")
     credentials: str | None = None
@@ -64,6 +64,9 @@ class Source(BaseModel):
     client_lib_dir: Folder | None = Field(default=None, description="Oracle: where that client is")
     config_dir: Folder | None = Field(default=None, description="Oracle: where tnsnames.ora is")
     wallet_location: Folder | None = Field(default=None, description="Oracle: where the wallet is")
+    region: str | None = Field(default=None, description="DynamoDB: else as boto3 is configured")
+    role: str | None = Field(default=None, description="DynamoDB: ARN of a role to assume")
+    prefix: str = Field(default="", description="DynamoDB: what the tables' names begin with")
 
     @field_validator("url")
     @classmethod
@@ -99,6 +102,13 @@ class Source(BaseModel):
     def _leads_somewhere(self) -> Source:
         if self.dsn and re.search(LOGIN + BARE_LOGIN * (not self.credentials), self.dsn):
             raise ValueError("the dsn contains a login; it only says where: an alias, //host/name")
+        aws = self.region or self.role or self.prefix
+        if self.kind == "dynamodb":
+            if self.url or self.dsn or self.credentials:
+                raise ValueError("DynamoDB is asked as boto3 is configured: region, role, prefix")
+            return self
+        if aws:
+            raise ValueError('region, role and prefix are for kind = "dynamodb"')
         if self.kind == "embedded":
             return self
         if self.url is None and self.dsn is None:

@@ -86,10 +86,11 @@ def row_counts(url: URL) -> dict[str, int]:
         }
 
 
-def fingerprint() -> str:
-    """Return a short digest of the generators' source: a version number would be forgotten."""
+def fingerprint(name: str) -> str:
+    """Return a short digest of a schema's generator: a version number would be forgotten."""
+    folder = Path(__file__).parent
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    for file in sorted({Path(__file__), folder / "columns.py", *folder.glob(f"{name}*.py")}):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -97,8 +98,7 @@ def fingerprint() -> str:
 def outdated(connection: Connection) -> list[str]:
     """Return the schemas that are missing or were made by another version of the generators."""
     made = {name: made_by for name, (made_by, _) in _recorded(connection).items()}
-    current = fingerprint()
-    return [name for name in SCHEMAS if made.get(name) != current]
+    return [name for name in SCHEMAS if made.get(name) != fingerprint(name)]
 
 
 def _recorded(connection: Connection) -> dict[str, tuple[str, int]]:
@@ -124,7 +124,7 @@ def load(connection: Connection, name: str, rows: int) -> dict[str, int]:
         sample.METADATA.create_all(connection, checkfirst=False)
         for table, frame in frames.items():
             _copy(connection, f"{name}.{table}", frame)
-        comment = _COMMENT.format(fingerprint=fingerprint(), rows=rows)
+        comment = _COMMENT.format(fingerprint=fingerprint(name), rows=rows)
         connection.execute(text(f"COMMENT ON SCHEMA {name} IS '{comment}'"))
         connection.execute(text("SELECT pg_stat_force_next_flush()"))
     # After the end: within the transaction, its rows would still count as changed since.

@@ -25,6 +25,8 @@ from sqlalchemy import (
     Table,
 )
 
+from workbench.demo.columns import key, needed, optional
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -61,41 +63,28 @@ SPOILT = {
 
 METADATA = MetaData(schema="marketpulse")
 
-
-def _key(name: str, kind: Any, comment: str) -> Column[Any]:
-    return Column(name, kind, primary_key=True, autoincrement=False, comment=comment)
-
-
-def _needed(name: str, kind: Any, comment: str) -> Column[Any]:
-    return Column(name, kind, nullable=False, comment=comment)
-
-
-def _optional(name: str, kind: Any, comment: str) -> Column[Any]:
-    return Column(name, kind, comment=comment)
-
-
 Table(
     "dealers",
     METADATA,
-    _key("code", String(12), "Short code of the dealer, as the feed names it"),
-    _needed("name", String(60), "Name of the firm"),
-    _needed("region", String(8), "Region of the desk: US or EMEA"),
-    _needed("confidence", Integer, "Usual confidence in the dealer's colors, 0 to 10"),
+    key("code", String(12), "Short code of the dealer, as the feed names it"),
+    needed("name", String(60), "Name of the firm"),
+    needed("region", String(8), "Region of the desk: US or EMEA"),
+    needed("confidence", Integer, "Usual confidence in the dealer's colors, 0 to 10"),
     comment="Dealers whose messages are read",
 )
 Table(
     "securities",
     METADATA,
-    _key("cusip", String(9), "CUSIP, with check digit"),
-    _needed("ticker", String(40), "Deal and tranche in one, e.g. WDMNT 2022-9A ER"),
-    _needed("deal", String(30), "Deal, e.g. WDMNT 2022-9A"),
-    _needed("tranche", String(8), "Class of the tranche, e.g. ER"),
-    _needed("sector", String(20), "Sector by collateral and seniority"),
-    _optional("rating", String(4), "Rating; null for equity"),
-    _needed("original_face", Numeric(14, 2), "Face at issue, USD"),
-    _optional("spread", Numeric(6, 2), "Spread over SOFR in basis points; null for equity"),
-    _needed("issued", Date, "Day of issue"),
-    _needed("maturity", Date, "Legal final maturity"),
+    key("cusip", String(9), "CUSIP, with check digit"),
+    needed("ticker", String(40), "Deal and tranche in one, e.g. WDMNT 2022-9A ER"),
+    needed("deal", String(30), "Deal, e.g. WDMNT 2022-9A"),
+    needed("tranche", String(8), "Class of the tranche, e.g. ER"),
+    needed("sector", String(20), "Sector by collateral and seniority"),
+    optional("rating", String(4), "Rating; null for equity"),
+    needed("original_face", Numeric(14, 2), "Face at issue, USD"),
+    optional("spread", Numeric(6, 2), "Spread over SOFR in basis points; null for equity"),
+    needed("issued", Date, "Day of issue"),
+    needed("maturity", Date, "Legal final maturity"),
     comment="Tranches that are followed",
 )
 Table(
@@ -108,38 +97,34 @@ Table(
         primary_key=True,
         comment="The security",
     ),
-    _key("as_of", Date, "Day the price stands for: a Friday"),
-    _needed("price", Numeric(9, 5), "Model price, percent of par"),
+    key("as_of", Date, "Day the price stands for: a Friday"),
+    needed("price", Numeric(9, 5), "Model price, percent of par"),
     comment="Weekly model prices of the coverage desk",
 )
 Table(
     "colors",
     METADATA,
-    _key("color_id", BigInteger, "Surrogate key in order of arrival; the feed itself has none"),
-    _needed("message_id", BigInteger, "Message that brought the color; one brings many colors"),
-    _optional("ticker", String(40), "Ticker as the dealer wrote it"),
-    _optional("sector", String(20), "Sector of the security"),
-    _optional("cusip", String(12), "CUSIP as the dealer wrote it; not checked"),
-    _needed("date", Date, "As-of day of the color"),
-    _optional("price_level", Numeric(9, 4), "Level quoted, percent of par"),
-    _optional("bid", Numeric(9, 4), "Bid, percent of par; 0 where none was given"),
-    _optional("ask", Numeric(9, 4), "Offer, percent of par; 0 where none was given"),
-    _optional("px", Numeric(9, 4), "Price the color stands for, percent of par"),
-    Column(
-        "source",
-        String(12),
-        ForeignKey("marketpulse.dealers.code"),
-        nullable=False,
-        comment="Dealer that sent the message",
+    key("color_id", BigInteger, "Surrogate key in order of arrival; the feed itself has none"),
+    needed("message_id", BigInteger, "Message that brought the color; one brings many colors"),
+    optional("ticker", String(40), "Ticker as the dealer wrote it"),
+    optional("sector", String(20), "Sector of the security"),
+    optional("cusip", String(12), "CUSIP as the dealer wrote it; not checked"),
+    needed("date", Date, "As-of day of the color"),
+    optional("price_level", Numeric(9, 4), "Level quoted, percent of par"),
+    optional("bid", Numeric(9, 4), "Bid, percent of par; 0 where none was given"),
+    optional("ask", Numeric(9, 4), "Offer, percent of par; 0 where none was given"),
+    optional("px", Numeric(9, 4), "Price the color stands for, percent of par"),
+    needed(
+        "source", String(12), "Dealer that sent the message", refers_to="marketpulse.dealers.code"
     ),
-    _optional("bias", String(20), "Kind of color: BID, OFFER, VALUATION, ..."),
-    _optional("rank", Integer, "Strength of the kind of color: 1 best, 6 weakest"),
-    _optional("cov_price", Numeric(9, 5), "Coverage price at the time, percent of par"),
-    _optional("percent_diff", Numeric(12, 2), "Distance of px from cov_price in percent"),
-    _optional("price_diff", Numeric(10, 5), "px less cov_price"),
-    _optional("confidence", Integer, "Confidence in the color, 0 to 10"),
-    _optional("date_1", Date, "Day the message was received"),
-    _optional("diff_status", String(24), "Small Difference or Significant Difference"),
+    optional("bias", String(20), "Kind of color: BID, OFFER, VALUATION, ..."),
+    optional("rank", Integer, "Strength of the kind of color: 1 best, 6 weakest"),
+    optional("cov_price", Numeric(9, 5), "Coverage price at the time, percent of par"),
+    optional("percent_diff", Numeric(12, 2), "Distance of px from cov_price in percent"),
+    optional("price_diff", Numeric(10, 5), "px less cov_price"),
+    optional("confidence", Integer, "Confidence in the color, 0 to 10"),
+    optional("date_1", Date, "Day the message was received"),
+    optional("diff_status", String(24), "Small Difference or Significant Difference"),
     comment="Dealers' indications, one row per color, in order of arrival",
 )
 
