@@ -24,6 +24,7 @@ import pytest
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.manager import AsyncKernelManager, KernelManager
 
+from workbench.redaction import SECRETS_FD
 from workbench.running import kernels
 
 LIMIT = 60  # seconds until anything counts as hanging
@@ -139,8 +140,8 @@ def test_nothing_but_modules_is_there_before_the_fork(tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            f"from workbench.running import kernels; kernels.warm({modules!r}); "
-            "kernels._server.channel.recv(1)",
+            "from workbench.running import kernels; kernels.VALIDATING += ('verdict',); "
+            f"kernels.warm({modules!r}); kernels._server.channel.recv(1)",
         ],
         env={
             **os.environ,
@@ -162,6 +163,7 @@ def test_nothing_but_modules_is_there_before_the_fork(tmp_path: Path) -> None:
     program = Path(f"/proc/{os.getpid()}/comm").read_text().strip()
     assert set(seen["tasks"]) <= {program, "python", "jemalloc_bg_thd", "polars-ooc-clea"}
     assert seen["boto3"]
+    assert seen["events"].pop("os.fork") == [""]  # the forkserver that validates, by the other
     assert seen["events"] in ({}, {"subprocess.Popen": ["uname"]})
     # Its channel to the host; and what was opened are modules and their data, nobody's settings.
     assert [fd for fd in seen["fds"] if fd != "/dev/null"] == [
@@ -318,6 +320,7 @@ HOST = """
 import json, sys, tempfile, time
 from pathlib import Path
 from jupyter_client.manager import KernelManager
+from workbench.redaction import SECRETS_FD
 from workbench.running import kernels
 
 kernels.warm(())
@@ -414,6 +417,35 @@ def test_a_dead_forkserver_takes_its_kernels_and_is_replaced_by_ordinary_ones(
         server.stop()
 
 
+def test_kernels_do_not_wait_for_what_their_notebook_does_not_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "slow")
+    (tmp_path / "slow.py").write_text(f"open({str(tmp_path / 'slow')!r}).read()")
+    (tmp_path / "deadly.py").write_text("import os; os._exit(1)")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(kernels, "VALIDATING", ("slow", "deadly"))
+    for late, loaded in ("slow", "True"), ("deadly", "False"):
+        monkeypatch.setattr(kernels, "_server", None)
+        kernels.warm([late])
+        server = kernels._server
+        assert server
+        try:
+            if late == "slow":
+                with kernel(modules={"json"}) as (manager, client):
+                    assert is_forked(manager)
+                    assert not server.answers()
+                    assert ask(client, "import sys; print('slow' in sys.modules)") == "False"
+                (tmp_path / "slow").write_text("enough")
+            eventually(server.answers)
+            with kernel() as (manager, client):
+                assert is_forked(manager)
+                assert ask(client, f"import sys; print({late!r} in sys.modules)") == loaded
+        finally:
+            server.stop()
+
+
 def test_warm_kernels_are_switched_off(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -459,7 +491,7 @@ def test_what_popen_is_given_is_honoured(
             stdin=subprocess.DEVNULL,
             stdout=stdout.fileno(),
             stderr=stderr,
-            env={**env, "MARK": "é\udcff", kernels.SECRETS_FD: str(write), "TZ": "Asia/Tokyo"},
+            env={**env, "MARK": "é\udcff", SECRETS_FD: str(write), "TZ": "Asia/Tokyo"},
             cwd=str(folder),
             pass_fds=(write,),
             extra_arguments=extra,
@@ -472,7 +504,7 @@ def test_what_popen_is_given_is_honoured(
             f"""
             import beside, json, os, random, sys, time
             os.write(1, b"to the output")
-            os.write(int(os.environ["{kernels.SECRETS_FD}"]), b"a secret")
+            os.write(int(os.environ["{SECRETS_FD}"]), b"a secret")
             print(json.dumps([
                 os.environ["MARK"], "ONLY_THE_HOST" in os.environ, os.environ["JPY_PARENT_PID"],
                 os.getcwd(), beside.here, started, sys.stdin.read() if 0 else "", time.tzname[0],

@@ -398,7 +398,7 @@ def test_warm_kernels_can_be_switched_off(project: Path, workbench: Command, war
     make_notebook(project / "n.ipynb", parent)
     assert workbench("run", "n.ipynb", "-q", cwd=project).returncode == 0
     [output] = only_run(project / "reports" / "n")[2].cells[-1].outputs
-    assert ("_serve" in output.text) == (warm == "true")
+    assert ("forkserver" in output.text) == (warm == "true")
 
 
 def test_secrets_are_no_parameters(project: Path) -> None:

@@ -115,6 +115,7 @@ def _execute(spec: RunSpec, building: Path, run_id: str, cancelled: Callable[[],
     logging.getLogger("papermill").setLevel(logging.ERROR)
     failure = None
     with _kernel(spec, building, run_id) as (options, config, values, words):
+        options |= {"modules": kernels.needed_by(notebook)} if ours else {}
         try:
             papermill.execute_notebook(
                 notebook,

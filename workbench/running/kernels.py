@@ -1,30 +1,21 @@
-"""Warm kernels: each is forked from a process that has imported the heavy libraries once.
-
-The forkserver is our own rather than multiprocessing's: that one leaves its socket file and a
-second process, the resource tracker, behind a host that is killed, and changes with every Python.
-"""
+"""Warm kernels: each is forked from a process that has imported the heavy libraries once."""
 
 from __future__ import annotations
 
 import ast
 import atexit
-import gc
 import json
 import logging
 import os
 import pkgutil
 import re
-import select
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +24,12 @@ from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 import workbench
-from workbench.redaction import SECRETS_FD
+from workbench.running.forkserver import FIRST, LAST, NEXT, NUMBER
 
 SWITCH = "WORKBENCH_KERNELS__WARM"
 START_LIMIT = 60  # seconds until a request must be answered, imports included
 GRACE = 5  # seconds that kernels have to clean up behind a host that died
 
-# Not OPENBLAS_NUM_THREADS and the like: they would be read here once, and every kernel would
-# compute on one core. The pools that exist before the fork (OpenBLAS's) are made anew behind it.
-_KERNEL = (
-    "ipykernel_launcher ipykernel.kernelapp ipykernel.zmqshell ipykernel.debugger psutil "
-    "IPython.core.completerlib IPython.core.oinspect IPython.extensions.storemagic"
-).split()
 # Importing these changes what other libraries do, which is for the notebook to decide.
 _LEFT_OUT = {"workbench.charts", "workbench.cli"}
 # Great Expectations, which takes as long as all others together, and what needs it.
@@ -66,7 +51,6 @@ PRELOAD = (
     *VALIDATING,
 )
 
-_NUMBER = struct.Struct("=q")
 _HANDLED = {"env", "cwd", "stdin", "stdout", "stderr", "pass_fds", "extra_arguments", "kernel_id"}
 
 
@@ -75,20 +59,22 @@ class _Forked:
 
     stdin = stdout = stderr = None
 
-    def __init__(self, server: _Server, request: object, descriptors: list[int]) -> None:
+    def __init__(
+        self, server: _Server, request: object, descriptors: list[int], wave: bytes = LAST
+    ) -> None:
         self.returncode: int | None = None
         self._kernels = server.kernels
         self._lock = threading.Lock()
         self._socket, theirs = socket.socketpair()
         try:
             with theirs:
-                socket.send_fds(server.channel, [b"fork"], [theirs.fileno(), *descriptors])
+                socket.send_fds(server.channel, [wave], [theirs.fileno(), *descriptors])
             self._socket.settimeout(START_LIMIT)
             self._socket.sendall(json.dumps(request).encode() + b"\n")
-            word = self._socket.recv(_NUMBER.size)
+            word = self._socket.recv(NUMBER.size)
             if not word:
                 raise ConnectionError("the forkserver has died")
-            self.pid: int = _NUMBER.unpack(word)[0]
+            self.pid: int = NUMBER.unpack(word)[0]
             self._socket.settimeout(None)
         except BaseException:
             self._socket.close()
@@ -99,13 +85,13 @@ class _Forked:
         with self._lock:
             if self.returncode is None:
                 try:
-                    word = self._socket.recv(_NUMBER.size, flags)
+                    word = self._socket.recv(NUMBER.size, flags)
                 except BlockingIOError:
                     return None
                 except OSError:
                     word = b""
                 # Without a word the forkserver was killed, and its kernels went with it.
-                self.returncode = _NUMBER.unpack(word)[0] if word else -signal.SIGKILL
+                self.returncode = NUMBER.unpack(word)[0] if word else -signal.SIGKILL
                 self.close()
         return self.returncode
 
@@ -133,14 +119,19 @@ class _Server:
     """The forkserver of this process: a Python that has imported `modules` and waits."""
 
     def __init__(self, modules: Iterable[str]) -> None:
+        wanted = [*dict.fromkeys(modules)]
+        late = [name for name in wanted if name in VALIDATING]
+        waves = [name for name in wanted if name not in VALIDATING] + (
+            [NEXT, *late] if late else []
+        )
         self.python = _python_variables(os.environ)
         self.kernels: set[_Forked] = set()  # lest one die when nobody holds its manager any more
         self.channel, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         command = "import sys; sys.path[:] = filter(None, sys.path); "
-        command += f"from {__name__} import _serve; _serve(*sys.argv[1:])"
+        command += "from workbench.running.forkserver import serve; serve(*sys.argv[1:])"
         with theirs:
             self.process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-c", command, str(theirs.fileno()), *modules],
+                [sys.executable, "-c", command, str(theirs.fileno()), *waves],
                 stdin=subprocess.DEVNULL,
                 # Nobody who reads the host's output is to wait for this process.
                 stdout=subprocess.DEVNULL,
@@ -228,10 +219,13 @@ class WarmProvisioner(LocalProvisioner):
     """Forks a kernel where it can, and starts an ordinary one where it cannot."""
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
-        """Fork the kernel; `kwargs` mean what they mean to subprocess.Popen."""
-        refusal = unavailable()
+        """Fork the kernel; `kwargs` mean what they mean to subprocess.Popen.
+
+        `modules` among them are what its notebook needs; without, it waits for all of them.
+        """
+        refusal, modules = unavailable(), kwargs.pop("modules", VALIDATING)
         try:
-            process = None if refusal else _fork(cmd, kwargs)
+            process = None if refusal else _fork(cmd, kwargs, modules)
         except (OSError, ValueError) as error:
             process, refusal = None, f"{type(error).__name__}: {error}"
             if isinstance(error, TimeoutError) and _server and not _server.answers():
@@ -249,7 +243,7 @@ class WarmProvisioner(LocalProvisioner):
         return self.connection_info
 
 
-def _fork(cmd: list[str], kwargs: Mapping[str, Any]) -> _Forked | None:
+def _fork(cmd: list[str], kwargs: Mapping[str, Any], modules: Collection[str]) -> _Forked | None:
     """Have the forkserver start `cmd`; returns None while it is better not to wait for it.
 
     Raises ValueError for what only Popen can do, OSError where the forkserver does not answer.
@@ -285,7 +279,8 @@ def _fork(cmd: list[str], kwargs: Mapping[str, Any]) -> _Forked | None:
             "cwd": str(folder),
             "pass_fds": passed,
         }
-        return _Forked(server, request, [*standard, *passed])
+        early = {*modules}.isdisjoint(VALIDATING)
+        return _Forked(server, request, [*standard, *passed], FIRST if early else LAST)
 
 
 def _descriptor(stream: Any, inherited: int, null: int, out: int = subprocess.PIPE) -> int:
@@ -353,150 +348,3 @@ def kernel_name(wanted: str) -> str:
     plain = not spec.env and "kernel_provisioner" not in spec.metadata
     same = spec.argv[:1] and spec.argv[0] in {*ours, sys.executable} and spec.argv[1:] == command
     return "workbench" if plain and same else wanted
-
-
-def _serve(descriptor: str, *modules: str) -> None:
-    """Be the forkserver: import, then fork until the host is gone. Returns in kernels, too."""
-    channel = socket.socket(fileno=int(descriptor))
-    for name in (*_KERNEL, *modules):
-        with suppress(BlockingIOError):
-            if not channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
-                return
-        # Whatever is wrong with a module is for the notebook to see that imports it.
-        with suppress(BaseException):
-            import_module(name)
-    gc.collect()
-    gc.freeze()  # a collection in a kernel would copy all these pages
-    woken, waker = socket.socketpair()
-    waker.setblocking(False)
-    signal.set_wakeup_fd(waker.fileno())
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    # Kernels see this pipe's end when the forkserver dies: only it holds the other one.
-    lifeline, held = os.pipe()
-    kernels: dict[int, int] = {}
-    channel.send(b"ready")
-    while True:
-        readable = select.select([channel, woken], [], [])[0]
-        if woken in readable:
-            woken.recv(4096)
-            _reap(kernels)
-        if channel in readable:
-            fds: list[int] = []
-            with suppress(ConnectionResetError):
-                fds = socket.recv_fds(channel, 16, 253)[1]
-            if not fds:
-                break
-            for fd in fds:
-                os.set_inheritable(fd, False)
-            pid = -1
-            with suppress(OSError):  # no memory, no processes: the host reads no pid
-                pid = os.fork()
-            if pid == 0:
-                signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                for ours in channel, woken, waker:
-                    ours.close()
-                for fd in (held, *kernels.values()):
-                    os.close(fd)
-                _be_kernel(fds, lifeline)
-                return
-            if pid > 0:
-                with suppress(OSError):
-                    os.write(fds[0], _NUMBER.pack(pid))
-                kernels[pid] = fds.pop(0)
-            for fd in fds:
-                os.close(fd)
-    # They follow their host by themselves, unless foreign code keeps their threads from running.
-    deadline = time.monotonic() + GRACE
-    while kernels and time.monotonic() < deadline:
-        time.sleep(0.02)
-        _reap(kernels)
-    for pid in kernels:
-        with suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
-
-
-def _reap(kernels: dict[int, int]) -> None:
-    """Tell the host how the kernels ended that did."""
-    with suppress(ChildProcessError):
-        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            # What it has started goes with it, also when it was killed itself.
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(ended[0], signal.SIGKILL)
-            if (fd := kernels.pop(ended[0], None)) is not None:
-                with suppress(OSError):
-                    os.write(fd, _NUMBER.pack(os.waitstatus_to_exitcode(ended[1])))
-                os.close(fd)
-
-
-def _be_kernel(fds: list[int], lifeline: int) -> None:
-    """Be what `python -m ipykernel_launcher` would be, here behind the fork."""
-    import multiprocessing.process
-
-    from ipykernel import kernelapp
-
-    os.setsid()
-    host, *standard = fds[:4]
-    with open(host, "rb", closefd=False) as stream:
-        line = stream.readline()
-    # A host that lost its patience has started an ordinary kernel with the same files.
-    if not line or select.select([host], [], [], 0)[0]:
-        return
-    request = json.loads(line)
-    for target, source in enumerate(standard):
-        os.dup2(source, target)
-        os.close(source)
-    passed = dict(zip(request["pass_fds"], fds[4:], strict=True))
-    os.environ.clear()
-    os.environ.update(request["env"])
-    with suppress(KeyError, ValueError):
-        os.environ[SECRETS_FD] = str(passed[int(os.environ[SECRETS_FD])])
-    time.tzset()
-    os.chdir(request["cwd"])
-    sys.argv = [str(sys.modules["ipykernel_launcher"].__file__), *request["argv"]]
-    # What the forkserver has already decided for all its kernels:
-    multiprocessing.process.ORIGINAL_DIR = request["cwd"]  # type: ignore[attr-defined]
-    multiprocessing.process.current_process().authkey = os.urandom(32)
-    if "numpy.random" in sys.modules:
-        sys.modules["numpy.random"].seed()
-
-    class IPKernelApp(kernelapp.IPKernelApp):
-        def init_iopub(self, context: Any) -> None:
-            # Beyond 1,000 messages that the reader has not taken, ZeroMQ would drop outputs.
-            context.sndhwm = 0
-            super().init_iopub(context)  # type: ignore[no-untyped-call]
-
-        def start(self) -> None:
-            super().start()  # type: ignore[no-untyped-call]
-            # At exit ipykernel ends the thread that sends outputs, and then would wait for these,
-            # which may wait for that one: a kernel in three took seconds to end.
-            for thread in (self.control_thread, self.shell_channel_thread):
-                if thread and thread.is_alive():
-                    thread.stop()
-                    thread.join()
-
-    connection_file = Path(sys.argv[2])
-    threading.Thread(target=_follow, args=(host, lifeline, connection_file), daemon=True).start()
-    # Our parent is not the host: no polling for it (1 is "will never go away").
-    IPKernelApp.launch_instance(parent_handle=1)
-
-
-def _follow(host: int, forkserver: int, connection_file: Path) -> None:
-    """End this kernel and what it started when its host or the forkserver dies.
-
-    A thread rather than PR_SET_PDEATHSIG, which would kill before the files are removed; where
-    no thread gets to run, the forkserver does the killing after a while.
-    """
-    info = json.loads(connection_file.read_text(encoding="utf-8"))
-    files = [connection_file]
-    if info["transport"] == "ipc":
-        ports = [value for key, value in info.items() if key.endswith("_port")]
-        files += [Path(f"{info['ip']}-{port}") for port in ports]
-    select.select([host, forkserver], [], [])
-    for file in files:
-        with suppress(OSError):
-            file.unlink()
-    for folder in {file.parent for file in files if file.parent.name.startswith("workbench-")}:
-        with suppress(OSError):
-            folder.rmdir()
-    os.killpg(0, signal.SIGKILL)
