@@ -67,6 +67,8 @@ def workbench() -> Command:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The longest file first, else one core would wait for it at the end.
+    items.sort(key=lambda item: item.get_closest_marker("spark") is None)
     for item in items:
         if item.get_closest_marker("oracle"):
             # python-oracledb drops the socket of a connection that was reset without closing it.
