@@ -227,9 +227,8 @@ class Database:
         Names are matched without regard to case where only one table answers to them. One with
         a dot in it is written in double quotes.
         """
-        parts = re.findall(r'"((?:[^"]|"")+)"(?=\.|$)|([^.]+)', name)
-        *schemas, bare = [quoted.replace('""', '"') or plain for quoted, plain in parts] or [""]
-        schema = ".".join(schemas) or self.source.schema_ or ""
+        schema, bare = parts_of(name)
+        schema = schema or self.source.schema_ or ""
 
         def reflect(connection: sa.Connection) -> sa.Table:
             inspector = sa.inspect(connection)
@@ -364,6 +363,13 @@ class Database:
         if " " in name:
             hint += " A statement begins with SELECT or WITH."
         return DataError(f"Source {self.name!r} has no {lacks}", hint)
+
+
+def parts_of(name: str) -> tuple[str, str]:
+    """Divide a table's name into schema ("" where none is named) and table, quotes taken off."""
+    parts = re.findall(r'"((?:[^"]|"")+)"(?=\.|$)|([^.]+)', name)
+    *schemas, bare = [quoted.replace('""', '"') or plain for quoted, plain in parts] or [""]
+    return ".".join(schemas), bare
 
 
 def home_of(table: sa.Table) -> Database:

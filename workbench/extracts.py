@@ -209,8 +209,8 @@ def _csv(path: Path, first: pl.DataFrame) -> Iterator[Put]:
     null, fractions = '""' if first.width == 1 else "", set[str]()
 
     def put(frame: pl.DataFrame, _: int) -> None:
-        texts = _texts(frame, "%Y-%m-%d %H:%M:%S", fractions)
-        texts.write_csv(file, include_header=False, null_value=null)
+        written = texts(frame, "%Y-%m-%d %H:%M:%S", fractions)
+        written.write_csv(file, include_header=False, null_value=null)
 
     with path.open("wb") as file:
         first.clear().cast(pl.String).write_csv(file)
@@ -220,20 +220,28 @@ def _csv(path: Path, first: pl.DataFrame) -> Iterator[Put]:
 @contextmanager
 def _json(path: Path, first: pl.DataFrame) -> Iterator[Put]:
     fractions, long = set[str](), set[str]()
-    short = [
-        name for name, dtype in first.schema.items()
-        if isinstance(dtype, pl.Decimal) and dtype.precision <= cells.FLOAT_DIGITS
-    ]  # fmt: skip
 
     def put(frame: pl.DataFrame, _: int) -> None:
-        exact = frame.with_columns(pl.col(short).cast(pl.Float64))
-        within = (-JSON_INTEGER, JSON_INTEGER)
-        _note(long, exact.select(cs.integer()), lambda column: not column.is_between(*within).all())
-        texts = _texts(exact, "%Y-%m-%dT%H:%M:%S", fractions)
-        texts.with_columns(pl.col(sorted(long)).cast(pl.String)).write_ndjson(file)
+        for_json(frame, fractions, long).write_ndjson(file)
 
     with path.open("wb") as file:
         yield put
+
+
+def for_json(frame: pl.DataFrame, fractions: set[str], long: set[str]) -> pl.DataFrame:
+    """Make text of what readers of JSON, to whom a number is a double, would round.
+
+    Columns that need it, or whose moments have fractions, are remembered in the sets.
+    """
+    short = [
+        name for name, dtype in frame.schema.items()
+        if isinstance(dtype, pl.Decimal) and dtype.precision <= cells.FLOAT_DIGITS
+    ]  # fmt: skip
+    exact = frame.with_columns(pl.col(short).cast(pl.Float64))
+    within = (-JSON_INTEGER, JSON_INTEGER)
+    _note(long, exact.select(cs.integer()), lambda column: not column.is_between(*within).all())
+    written = texts(exact, "%Y-%m-%dT%H:%M:%S", fractions)
+    return written.with_columns(pl.col(sorted(long)).cast(pl.String))
 
 
 @contextmanager
@@ -285,7 +293,7 @@ def _note(names: set[str], frame: pl.DataFrame, test: Callable[[pl.Series], bool
     names.update(column.name for column in frame if column.name not in names and test(column))
 
 
-def _texts(frame: pl.DataFrame, moment: str, fractions: set[str]) -> pl.DataFrame:
+def texts(frame: pl.DataFrame, moment: str, fractions: set[str]) -> pl.DataFrame:
     """Make plain text of decimals, hexadecimal of bytes, ISO 8601 of spans and moments."""
     moments = frame.select(cs.datetime())
     _note(fractions, moments, lambda column: (column.dt.microsecond() != 0).any())

@@ -14,6 +14,8 @@ from workbench import extracts
 
 SAFE = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}"
 MISSING, DIGITS = "none", 16
+# Names of devices on Windows, whatever stands behind a dot.
+DEVICE = r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)"
 
 
 def write(frame: pl.DataFrame, by: str, folder: Path) -> dict[str, Path]:
@@ -37,8 +39,9 @@ def stems(values: list[Any]) -> dict[Any, str]:
     """Name a file for each of different values, so that no two share one, on any file system.
 
     A value of at most 80 letters a to z, digits, "_", "-" and "." is its own name, unless others
-    differ from it in case only. Other values have such characters in the place of theirs, and end
-    in 16 digits of their SHA-256. A missing value is "none".
+    differ from it in case only or Windows has a device of that name. Other values have such
+    characters in the place of theirs, and end in 16 digits of their SHA-256. A missing value is
+    "none".
     """
     folded = Counter(str(value).lower() for value in values if value is not None)
     folded[MISSING] += 1
@@ -50,7 +53,9 @@ def _stem(value: Any, folded: Counter[str]) -> str:
         return MISSING
     text = str(value)
     taken = folded[text.lower()] > 1 or re.search(f"-[0-9a-f]{{{DIGITS}}}$", text)
-    if re.fullmatch(SAFE, text, re.ASCII) and not taken:
+    device = re.match(DEVICE, text, re.IGNORECASE)
+    if re.fullmatch(SAFE, text, re.ASCII) and not taken and not device:
         return text
     kept = re.sub(r"[^A-Za-z0-9.-]+", "_", text)[:60].strip("._-") or "value"
+    kept = f"_{kept}" if re.match(DEVICE, kept, re.IGNORECASE) else kept
     return f"{kept}-{sha256(text.encode()).hexdigest()[:DIGITS]}"

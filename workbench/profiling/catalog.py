@@ -61,7 +61,7 @@ def schema_name(db: Database, asked: str | None) -> str:
         if wanted:
             with connection.begin():
                 names = [*inspector.get_schema_names(), *(() if oracle_ else SYSTEM)]
-            return _match(wanted, names, f"Source {db.name!r} has no schema", "Schemas")
+            return match(wanted, names, f"Source {db.name!r} has no schema", "Schemas")
         owners: list[str] = [name for (name,) in dictionary.ask(connection, "OWNERS")]
         if oracle_ and inspector.default_schema_name in owners:
             return inspector.default_schema_name
@@ -85,7 +85,7 @@ def read_catalog(db: Database, schema: str, tables: Sequence[str] | None, as_of:
         kinds = dict(dictionary.ask(connection, "TABLES", schema))
         if tables is not None:
             lacks = f"Schema {schema!r} of source {db.name!r} has no table"
-            wanted = {_match(name, [*kinds], lacks, "Tables") for name in tables}
+            wanted = {match(name, [*kinds], lacks, "Tables") for name in tables}
             kinds = {name: kind for name, kind in kinds.items() if name in wanted}
         # Named, so that the partitions are not described one by one; Oracle's are no tables, and
         # it takes no more than a thousand names.
@@ -99,8 +99,8 @@ def read_catalog(db: Database, schema: str, tables: Sequence[str] | None, as_of:
     return db._attempt(f"The catalog of schema {schema}", read)
 
 
-def _match(name: str, known: Sequence[str], lacks: str, kind: str) -> str:
-    """Find a name, without regard to case where only one answers to it."""
+def match(name: str, known: Sequence[str], lacks: str, kind: str) -> str:
+    """Find a name, without regard to case where only one answers to it; raises DataError."""
     if name in known:
         return name
     alike = [other for other in known if other.lower() == name.lower()]

@@ -114,7 +114,7 @@ def discreet(table: Table) -> Table:
         texts = (str(end.value) for end in ends if end and not end.number < least)
         likely = [text for text in texts if LIKELY.search(text)]
         counted = pl.DataFrame({"value": likely, "rows": 1}) if likely else pl.DataFrame()
-        return bool(_personal(column, counted))
+        return bool(personal(column, counted))
 
     return replace(
         table,
@@ -231,24 +231,30 @@ def _column(
     if column.kind not in (*KEY_KINDS, "float"):
         return column
     counted = values.drop_nulls().rename("value").value_counts(name="rows")
-    personal = _personal(column, counted)
-    if personal or patterns.named_personal(column.name):
+    kinds = personal(column, counted)
+    if kinds or patterns.named_personal(column.name):
         column = _without_values(column)
     elif column.kind != "float" and (column.name,) not in declared and _is_repetitive(counted):
         column = replace(column, top=rows.shares(patterns.commonest(counted, TOP)))
     if column.kind != "text" or not is_comparable(column):
-        return replace(column, personal=rows.shares(personal))
+        return replace(column, personal=rows.shares(kinds))
     looks = patterns.look(column.name, counted)
     return replace(
         column,
-        personal=rows.shares(personal),
+        personal=rows.shares(kinds),
         masks=rows.shares(looks.masks),
-        numeric_text=None if personal or looks.numbers is None else rows.figure(looks.numbers),
+        numeric_text=None if kinds or looks.numbers is None else rows.figure(looks.numbers),
         date_text=rows.figure(looks.dates),
     )
 
 
-def _personal(column: Column, counted: pl.DataFrame) -> list[tuple[str, int]]:
+def personal(
+    column: Column, counted: pl.DataFrame, share: float = patterns.MOST
+) -> list[tuple[str, int]]:
+    """Count the rows with likely personal data by kind, as `patterns.personal` does.
+
+    Only texts and numbers hold any; of numbers the values are given as texts too.
+    """
     if column.kind not in (*NUMBERS, "text") or counted.is_empty():
         return []
     value = pl.col("value")
@@ -261,7 +267,7 @@ def _personal(column: Column, counted: pl.DataFrame) -> list[tuple[str, int]]:
         counted = counted.select(plain.alias("value"), "rows")
         if not patterns.named_personal(column.name):
             counted = counted.filter(value.str.len_bytes() >= CARD_LENGTH)
-    return patterns.personal(column.name, counted)
+    return patterns.personal(column.name, counted, share)
 
 
 def _is_repetitive(counted: pl.DataFrame) -> bool:

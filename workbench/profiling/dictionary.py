@@ -66,6 +66,10 @@ class PostgreSQL:
         FROM family f JOIN pg_class c ON c.oid = f.root
         WHERE f.root = f.member AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
     """
+    FORBIDDEN = """
+        SELECT c.relname FROM family f JOIN pg_class c ON c.oid = f.root
+        WHERE f.root = f.member AND NOT has_table_privilege(c.oid, 'SELECT')
+    """
     LOCKED = """
         SELECT c.relname FROM locked k JOIN pg_class c ON c.oid = k.root WHERE k.root = k.member
     """
@@ -157,7 +161,8 @@ class PostgreSQL:
 class Oracle:
     """Oracle Database Reference 19c, "Static Data Dictionary Views"; no column is a LONG."""
 
-    WITH = LOCKED = SCANS = ""
+    # What it lists are tables that the account may read, or write.
+    WITH = FORBIDDEN = LOCKED = SCANS = ""
     OWNERS = """
         SELECT username FROM all_users WHERE oracle_maintained = 'N' AND username IN
             (SELECT owner FROM all_tables UNION SELECT owner FROM all_views) ORDER BY username

@@ -13,6 +13,7 @@ import polars as pl
 
 from workbench.profiling.names import CODE, words
 
+MOST = 0.5  # share of values by which a kind of personal data is taken for what they are
 RUN = 4  # a longer run in a mask is written with its length
 # In text, a leading zero is part of a value, and so is every digit of a code.
 NUMBER = (
@@ -52,6 +53,12 @@ IBAN = r"^[A-Z]{2}\d\d[A-Z0-9]{11,30}$"
 CARD = (
     r"^(?:4\d{12}(?:\d{3}){0,2}|(?:5[1-5]|2[2-7])\d{14}|3[47]\d{13}|3(?:0[0-5]|[68]\d)\d{11,16}"
     r"|(?:6011|6[45]\d\d|35\d\d|62\d\d)\d{12,15}|(?:50|5[6-9]|6\d)\d{11,17})$"
+)
+# The same within longer texts.
+PIECES = (
+    r"\b[A-Z]{2}\d\d(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b",
+    r"\b(?:\d[ -]?){12,18}\d\b",
+    r"\+[1-9][\d ()./-]{5,20}\d",
 )
 
 
@@ -122,12 +129,12 @@ def _numbers(name: str, filled: pl.DataFrame, is_date: pl.Series) -> int | None:
     return None if is_code else _rows(filled, found)
 
 
-def personal(name: str, counted: pl.DataFrame) -> list[tuple[str, int]]:
+def personal(name: str, counted: pl.DataFrame, share: float = MOST) -> list[tuple[str, int]]:
     """Count the rows with likely personal data by kind, given each value once and its rows.
 
-    E-mail addresses count wherever they are; IBANs and card numbers where most values of that
-    form have the right check digits; names only where the column's name promises them too, and
-    phone numbers where it does or they begin with + and a country's code.
+    E-mail addresses count wherever they are; IBANs and card numbers where a `share` of the values
+    of that form have the right check digits; names only where the column's name promises them
+    too, and phone numbers where it does or they begin with + and a country's code.
     """
     filled = _filled(counted)
     values, promised = filled["value"], named_personal(name)
@@ -140,7 +147,7 @@ def personal(name: str, counted: pl.DataFrame) -> list[tuple[str, int]]:
     for kind, form, check in checks:
         formed = packed.filter(pl.col("value").str.contains(form))
         passed = [check(value) for value in formed["value"]]
-        likely = promised == kind or sum(passed) * 2 >= len(passed)
+        likely = promised == kind or sum(passed) >= share * len(passed)
         found[kind] = _rows(formed, pl.Series(passed, dtype=pl.Boolean)) if likely else 0
     digits = values.str.replace_all(r"\D", "").str.len_bytes()
     begin = PHONE if promised == "phone" else INTERNATIONAL
@@ -149,8 +156,22 @@ def personal(name: str, counted: pl.DataFrame) -> list[tuple[str, int]]:
     phones = phones & ~dates(values) if phones.any() else phones
     for kind, which in (("phone", phones), ("name", persons)):
         rows = _rows(filled, which)
-        found[kind] = rows if rows * 2 >= filled["rows"].sum() else 0
+        found[kind] = rows if rows >= share * _rows(filled, values.is_not_null()) else 0
     return [(kind, rows) for kind, rows in found.items() if rows]
+
+
+def personal_inside(texts: pl.Series) -> list[str]:
+    """Name the kinds of personal data that stand among other words of texts.
+
+    Of IBANs and card numbers most that look like one must have the right check digits; phone
+    numbers begin with + and a country's code.
+    """
+    kinds = list[str]()
+    for piece in PIECES:
+        pieces = texts.str.extract_all(piece).explode().drop_nulls()
+        counted = pl.DataFrame({"value": pieces, "rows": pl.repeat(1, len(pieces), eager=True)})
+        kinds += [kind for kind, _ in personal("", counted)]
+    return kinds
 
 
 def _filled(counted: pl.DataFrame) -> pl.DataFrame:

@@ -199,7 +199,7 @@ class Survey:
         ordered = sorted(tasks, key=lambda task: -task.weight)
         pool = ThreadPoolExecutor(workers, thread_name_prefix="survey")
         futures: dict[Future[Any], Task] = {}
-        with _bar(len(tasks), what, self.progress) as shown:
+        with progress_bar(len(tasks), what, self.progress) as shown:
             bar = shown.add_task("", total=sum(task.weight for task in tasks), done=0)
             try:
                 futures |= {pool.submit(self._work, task): task for task in ordered}
@@ -277,7 +277,7 @@ class Survey:
                     _cancel(task.connection)
 
 
-def _bar(total: int, what: str, wanted: bool) -> Progress:
+def progress_bar(total: int, what: str, wanted: bool) -> Progress:
     """Show on a terminal how many are done, how long the others may take, and what runs."""
     columns = (TextColumn("{task.fields[done]} of " + f"{total} {what}", markup=False),
                BarColumn(), TimeRemainingColumn(),

@@ -1,0 +1,487 @@
+"""extract_samples(): a folder with the structure and first rows of tables, to send along.
+
+Every table is read in one read-only transaction, which sees one state of the database. What may be
+personal data is masked. Files appear whole or not at all; a folder that lacks some is completed by
+asking for the same once more.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext, suppress
+from dataclasses import asdict, dataclass, field
+from graphlib import CycleError, TopologicalSorter
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import polars as pl
+import polars.selectors as cs
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from workbench import extracts, masking, oracle, partitions
+from workbench.errors import ConnectionFailed, DataError, UsageError, WorkbenchError, fault_of
+from workbench.profiling import catalog, dictionary
+from workbench.profiling.model import Table
+from workbench.profiling.survey import progress_bar
+from workbench.profiling.wording import count
+from workbench.reporting.text import inert
+from workbench.settings import cache_folder
+from workbench.statements import begins_select, compiled
+
+if TYPE_CHECKING:
+    from workbench.database import Database
+
+INFO, TABLES, README = "database_info.json", "accessible_tables.json", "README.txt"
+OURS = (TABLES, README, "*_sample_*.csv", "*_sample_*.json", "*_schema.json", INFO)
+FIRST, MOST = 100, 100_000  # rows in a JSON file, and in any
+MOST_BYTES = 256 << 20  # of a table, in memory
+HELD = ("bytea", "json", "jsonb")  # of PostgreSQL's types, what a frame holds as it is
+# https://owasp.org/www-community/attacks/CSV_Injection
+FORMULA = r"(?s)^(?:[=@\t\r\n＝＋－＠]|[+-](?:$|.*[^\d.,])).*"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A table or view that the account sees; `readable`: it may be selected from."""
+
+    schema: str
+    table: Table
+    readable: bool
+
+    @property
+    def name(self) -> str:
+        """The name as `db.table` takes it: parts with a dot or a quote in double quotes."""
+        odd = re.compile(r'[."]')
+        parts = (self.schema, self.table.name)
+        return ".".join('"' + p.replace('"', '""') + '"' if odd.search(p) else p for p in parts)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What was got of a table: rows, masked columns and why, files by their names in the folder.
+
+    `order` are the columns that the rows are in the order of, `read` is when (UTC) the state was
+    seen that they are from; `problem` says why there are none.
+    """
+
+    name: str
+    rows: int = 0
+    columns: int = 0
+    order: Sequence[str] = ()
+    masked: Mapping[str, str] = field(default_factory=dict)
+    files: Sequence[str] = ()
+    read: str | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A folder with samples of tables."""
+
+    folder: Path
+    tables: tuple[Sample, ...]
+
+    @property
+    def failed(self) -> tuple[Sample, ...]:
+        """The tables that could not be read."""
+        return tuple(sample for sample in self.tables if sample.problem)
+
+    def first_rows(self, sample: Sample) -> pl.DataFrame:
+        """Return the first rows of a table as its JSON file has them."""
+        return pl.DataFrame(_json(self.folder / sample.files[1]), infer_schema_length=None)
+
+    def columns(self, sample: Sample) -> pl.DataFrame:
+        """Return a row for each column of a table, as its JSON file has them."""
+        found = _json(self.folder / sample.files[2])["columns"]
+        return pl.DataFrame(found, infer_schema_length=None)
+
+
+def extract_samples(
+    source: str | Database = "demo",
+    tables: Sequence[str] = (),
+    *,
+    rows: int = 1000,
+    out: str | Path | None = None,
+    schemas: Sequence[str] = (),
+    mask: Sequence[str] = (),
+    unmasked: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Samples:
+    """Write the structure and the first rows of tables into the folder `out`.
+
+    Without `tables`, all tables (no views) of `schemas` that may be read; without `schemas`, those
+    of the source. Without `out` it is the folder data/extract of the run, made anew. Columns with
+    likely personal data, and those that `mask` names, hold tokens unless `unmasked`. A table that
+    cannot be read has a `problem`; the others are there all the same.
+
+    Raises UsageError for a request that makes no sense or a folder with anything else in it,
+    DataError for a table that is not there, WorkbenchError where nothing can be written.
+    """
+    if not 1 <= rows <= MOST:
+        hint = "A whole table goes into one file: workbench extract SOURCE TABLE -o FILE."
+        raise UsageError(f"A sample has 1 to {MOST:,} rows, not {rows:,}.", hint)
+    if mask and unmasked:
+        raise UsageError("Columns to mask were named, and that nothing is to be masked.")
+    from workbench.database import Database, connect
+
+    folder = Path(out or Path(os.environ.get("WORKBENCH_RUN_DIR", ".")) / "data" / "extract")
+    with nullcontext(source) if isinstance(source, Database) else connect(source) as db:
+        listed = list_tables(db, schemas, tables)
+        chosen = _chosen(db, listed, tables)
+        parts = [(each.schema, each.table) for each in chosen]
+        masked = {} if unmasked else masking.declared(parts, mask)
+        request = {
+            "source": db.name, "tables": sorted(tables), "schemas": sorted(schemas), "rows": rows,
+            "mask": sorted(mask), "unmasked": unmasked,
+        }  # fmt: skip
+        with extracts.told(folder):
+            info = _opened(folder, request, overwrite or not out, own=not out)
+            return _Extract(db, folder, info, listed, chosen, masked).run(progress)
+
+
+def list_tables(
+    db: Database, schemas: Sequence[str] = (), tables: Sequence[str] = ()
+) -> list[Listed]:
+    """List the tables and views of `schemas`; else of those `tables` name, or the source's own.
+
+    A source that names no schema has all that hold tables, but the database's own. Raises
+    DataError for a schema that is not there.
+    """
+    from workbench.database import parts_of
+
+    named = [parts_of(name)[0] for name in tables] or [""]
+    asked: set[str | None] = {*schemas} or {name or db.source.schema_ for name in named}
+    names = {catalog.schema_name(db, name) for name in asked if name}
+    if None in asked:
+        names |= {name for (name,) in _ask(db, "OWNERS")}
+    found = list[Listed]()
+    for schema in sorted(names):
+        described, _ = catalog.read_catalog(db, schema, None, _now())
+        closed = {name for (name,) in _ask(db, "FORBIDDEN", schema)}
+        found += [Listed(schema, table, table.name not in closed) for table in described]
+    return found
+
+
+def _ask(db: Database, question: str, schema: str = "") -> list[Any]:
+    return db._attempt("The catalog", lambda opened: dictionary.ask(opened, question, schema))
+
+
+def _chosen(db: Database, listed: Sequence[Listed], tables: Sequence[str]) -> list[Listed]:
+    from workbench.database import parts_of
+
+    if not tables:
+        return [each for each in listed if each.readable and each.table.kind != "view"]
+    chosen = list[Listed]()
+    for name in tables:
+        if begins_select(name):
+            hint = "It goes into one file: workbench extract SOURCE STATEMENT -o FILE."
+            raise UsageError("Samples are of tables, and this is a statement.", hint)
+        schema, bare = parts_of(name)
+        near = [x for x in listed if not schema or x.schema.lower() == schema.lower()]
+        near = [each for each in near if each.schema == schema] or near
+        lacks = f"Source {db.name!r} has no table"
+        found = catalog.match(bare, [each.table.name for each in near], lacks, "Tables")
+        there = [each for each in near if each.table.name == found]
+        if len(there) > 1:
+            hint = inert(f"Say which: {', '.join(each.name for each in there)}.")
+            raise UsageError(f"Several schemas have a table {found!r}.", hint)
+        chosen += there
+    return [each for each in listed if each in chosen]
+
+
+def _opened(folder: Path, request: Mapping[str, Any], anew: bool, *, own: bool) -> dict[str, Any]:
+    """Make the folder, or say how an earlier try began; raises UsageError for any other."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file, not a folder.")
+    if not own and not folder.absolute().parent.is_dir():
+        raise UsageError(f"There is no folder {folder.parent} to make {folder.name} in.")
+    folder.mkdir(parents=own, exist_ok=True)
+    for left in folder.glob(".*.partial"):  # by a process that was killed outright
+        shutil.rmtree(left)
+    if any(folder.iterdir()):
+        before: dict[str, Any] = {}
+        with suppress(FileNotFoundError, ValueError):
+            before = _json(folder / INFO)
+        if "request" not in before:
+            hint = "Choose a new folder, or an empty one."
+            raise UsageError(f"{folder} holds something else than samples.", hint)
+        if not anew:
+            if other := [name for name in request if request[name] != before["request"][name]]:
+                said = f"{folder} holds samples of another request: other {', '.join(other)}."
+                hint = "Choose another folder, or say --overwrite (overwrite=True) to begin anew."
+                raise UsageError(said, hint)
+            return before
+        for old in [path for pattern in OURS for path in folder.glob(pattern)]:
+            old.unlink()
+    new = {"extract": secrets.token_hex(8), "started": _now(), "request": request}
+    place = _key_file(new)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.touch(0o600)
+    place.write_bytes(secrets.token_bytes(32))
+    return {**new, "complete": False}
+
+
+def _key_file(info: Mapping[str, Any]) -> Path:
+    """Say where the key of the tokens is until all is written: never beside the samples."""
+    return cache_folder() / "extracts" / str(info["extract"])
+
+
+@dataclass
+class _Extract:
+    """An extract on its way."""
+
+    db: Database
+    folder: Path
+    info: dict[str, Any]
+    listed: Sequence[Listed]
+    chosen: Sequence[Listed]
+    masked: dict[masking.Place, str]
+    key: bytes = b""
+
+    def run(self, progress: bool) -> Samples:
+        """Read what is missing, write it, and sum up."""
+        stems = partitions.stems([each.name for each in self.listed])
+        stamp = re.sub(r"\W", "", self.info["started"])
+        ends = (f"sample_{stamp}Z.csv", f"sample_{stamp}Z.json", "schema.json")
+        files = {x.name: tuple(f"{stems[x.name]}_{end}" for end in ends) for x in self.chosen}
+        done = {x.name: kept for x in self.chosen if (kept := self._kept(x, files[x.name]))}
+        todo = _parents_first([each for each in self.chosen if each.name not in done])
+        if todo or not self.info["complete"]:
+            self.key = self._key() if todo else b""
+            self._begin()
+            with progress_bar(len(todo), "tables", progress) as shown:
+                bar = shown.add_task("", total=len(todo), done=0)
+                for place, (each, got) in enumerate(self._read(todo), 1):
+                    done[each.name] = self._sampled(each, got, files[each.name])
+                    shown.update(bar, advance=1, done=place, description=inert(each.name))
+            self._sum_up([done[each.name] for each in self.chosen])
+        return Samples(self.folder, tuple(done[each.name] for each in self.chosen))
+
+    def _kept(self, each: Listed, files: Sequence[str]) -> Sample | None:
+        """Give what an earlier try has written of a table, if all of it is there."""
+        with suppress(FileNotFoundError):
+            sample = Sample(**_json(self.folder / files[2])["sample"])
+            if all((self.folder / name).is_file() for name in files):
+                for column, why in sample.masked.items():
+                    self.masked.setdefault((each.schema, each.table.name, column), why)
+                return sample
+        return None
+
+    def _begin(self) -> None:
+        health = self.db.health()
+        self.info |= {
+            "complete": False, "source": self.db.name, "server": health.server,
+            "version": health.version, "schemas": sorted({each.schema for each in self.listed}),
+            "read": _now(), "workbench": version("workbench"),
+        }  # fmt: skip
+        self._write(INFO, _pretty(self.info))
+        self._write(TABLES, _pretty([entry(each) for each in self.listed]))
+
+    def _read(self, todo: Sequence[Listed]) -> Iterator[tuple[Listed, pl.DataFrame | str]]:
+        """Yield each table with its first rows, or why there are none, all of one state."""
+        db, rows = self.db, self.info["request"]["rows"]
+
+        def read(connection: sa.Connection) -> Iterator[tuple[Listed, pl.DataFrame | str]]:
+            connection.begin()
+            if connection.dialect.name == "postgresql":
+                isolation = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+                connection.exec_driver_sql(isolation)
+                # The state is that of the first statement.
+                self.info["read"] = _now()
+                connection.exec_driver_sql("SELECT 1")
+            elif not db.source.read_only:
+                oracle.begin_read_only(connection)
+            for each in todo:
+                yield each, each.table.problem or _first(db, connection, each, rows)
+
+        return db._stream("The sample", read)
+
+    def _sampled(self, each: Listed, got: pl.DataFrame | str, files: Sequence[str]) -> Sample:
+        """Write what was read of a table, masked; the last file says that all is there."""
+        if isinstance(got, str):
+            return Sample(each.name, problem=got)
+        table, masked = each.table, dict[str, str]()
+        if not self.info["request"]["unmasked"]:
+            for column in table.columns:
+                place = each.schema, table.name, column.name
+                if place not in self.masked and (why := masking.detected(column, got[column.name])):
+                    self.masked[place] = why
+            parts = [(each.schema, each.table) for each in self.chosen]
+            masking.spread(self.masked, parts)
+            masked = {
+                column.name: self.masked[place]
+                for column in table.columns
+                if (place := (each.schema, table.name, column.name)) in self.masked
+            }
+            got = masking.mask(got, list(masked), self.key) if masked else got
+        order = table.primary_key.columns if table.primary_key else ()
+        sample = Sample(each.name, got.height, got.width, order, masked, files, self.info["read"])
+        self._write(files[0], _csv(got))
+        self._write(files[1], _pretty(_rows(got.head(FIRST))))
+        self._write(files[2], _pretty(_structure(each, sample)))
+        return sample
+
+    def _key(self) -> bytes:
+        with suppress(FileNotFoundError):
+            return _key_file(self.info).read_bytes()
+        said = f"The key of the tokens in {self.folder} is gone, so nothing can be added to it."
+        raise UsageError(said, "Begin anew with --overwrite (overwrite=True).")
+
+    def _sum_up(self, samples: Sequence[Sample]) -> None:
+        complete = not any(sample.problem for sample in samples)
+        states = sorted({sample.read for sample in samples if sample.read})
+        told = {each.name: each.masked for each in samples if each.masked}
+        self.info |= {
+            "complete": complete, "one_state": len(states) <= 1, "states": states, "masked": told,
+            "failed": {each.name: each.problem for each in samples if each.problem},
+        }  # fmt: skip
+        skipped = [x.name for x in self.listed if not x.readable and x not in self.chosen]
+        self._write(README, _readme(self.info, samples, skipped).encode())
+        self._write(INFO, _pretty(self.info))
+        if complete:
+            _key_file(self.info).unlink(missing_ok=True)
+
+    def _write(self, name: str, content: bytes) -> None:
+        with extracts.told(self.folder / name), extracts.whole(self.folder / name, True) as path:
+            path.write_bytes(content)
+
+
+def _first(db: Database, connection: sa.Connection, each: Listed, rows: int) -> pl.DataFrame | str:
+    """Read a table's first rows by its primary key, or say why not in words without a value."""
+    table, postgresql = each.table, connection.dialect.name == "postgresql"
+    source = sa.table(table.name, *(sa.column(c.name) for c in table.columns), schema=each.schema)
+    selected = [
+        sa.cast(source.c[c.name], sa.Text).label(c.name)
+        if postgresql and (c.type == "numeric" or (c.kind == "other" and c.type not in HELD))
+        else source.c[c.name]
+        for c in table.columns
+    ]
+    key = [source.c[name] for name in table.primary_key.columns] if table.primary_key else []
+    text, values = compiled(sa.select(*selected).order_by(*key).limit(rows), {}, connection.dialect)
+    driver = connection.connection.driver_connection
+    failure: WorkbenchError
+    # A statement that failed, or is not read to its end, would cost PostgreSQL's transaction.
+    with connection.begin_nested() if postgresql else nullcontext() as savepoint:
+        try:
+            dictionary.bound_waits(connection)
+            frames, size = list[pl.DataFrame](), 0
+            timeout, numbers = db.source.call_timeout, db.source.numbers
+            with closing(db._dialect.batches(driver, text, values, numbers, timeout)) as batches:
+                while size < MOST_BYTES and (frame := next(batches, None)) is not None:
+                    frames.append(frame)
+                    size += frame.estimated_size()
+            found = pl.concat(frames)
+            found.columns = [column.name for column in table.columns]
+            return found
+        except DataError as error:
+            failure = error
+        except (exc.SQLAlchemyError, db.engine.dialect.loaded_dbapi.Error) as error:
+            failure = db._failure(f"Table {each.name}", error, connection, False)
+            if not isinstance(failure, ConnectionFailed):
+                # What a driver says may hold a value.
+                failure.message = f"{fault_of(error) or 'The database refused it'}."
+        finally:
+            if savepoint:
+                savepoint.rollback()
+    if isinstance(failure, ConnectionFailed):
+        raise failure
+    return failure.message
+
+
+def _parents_first(tables: Sequence[Listed]) -> list[Listed]:
+    """Order tables so that one stands after those it refers to, where that can be."""
+    named = {(each.schema, each.table.name): each for each in tables}
+    sorter = TopologicalSorter({
+        place: {(key.to_schema or place[0], key.to_table) for key in each.table.foreign_keys}
+        & named.keys() - {place}
+        for place, each in named.items()
+    })  # fmt: skip
+    try:
+        return [named[place] for place in sorter.static_order()]
+    except CycleError:
+        return list(tables)
+
+
+def _csv(frame: pl.DataFrame) -> bytes:
+    """Write a CSV file as Excel reads it: a byte order mark, CRLF, and no formula."""
+    safe = frame.with_columns(cs.string().str.replace(FORMULA, "'$0"))
+    written = extracts.texts(safe, "%Y-%m-%d %H:%M:%S", set())
+    written.columns = (
+        pl.Series(frame.columns, dtype=pl.String).str.replace(FORMULA, "'$0").to_list()
+    )
+    null = '""' if frame.width == 1 else ""
+    text = written.write_csv(include_bom=True, line_terminator="\r\n", null_value=null)
+    return text.encode()
+
+
+def _rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """Give rows as JSON holds them, by the rules of JSON lines."""
+    exact = extracts.for_json(frame, set(), set())
+    return [json.loads(line) for line in exact.write_ndjson().split("\n") if line]
+
+
+def entry(each: Listed) -> dict[str, Any]:
+    """Give what is listed of a table."""
+    table, key = each.table, each.table.primary_key
+    return {
+        "schema": each.schema, "table": table.name, "kind": table.kind, "readable": each.readable,
+        "columns": len(table.columns), "estimated_rows": table.rows and table.rows.value,
+        "comment": table.comment, "primary_key": key and list(key.columns),
+    }  # fmt: skip
+
+
+def _structure(each: Listed, sample: Sample) -> dict[str, Any]:
+    """Give a table's columns and keys; a masked column's default may be a value too."""
+    table, masked = each.table, sample.masked
+    return {
+        **entry(each),
+        "columns": [
+            {
+                "name": c.name, "type": c.type, "nullable": c.nullable, "comment": c.comment,
+                "default": "masked" if c.default and c.name in masked else c.default,
+                "masked": masked.get(c.name),
+            }
+            for c in table.columns
+        ],
+        "unique": [list(key.columns) for key in table.unique],
+        "foreign_keys": [asdict(key) for key in table.foreign_keys],
+        "indexes": [
+            {"name": x.name, "columns": x.columns, "unique": x.unique} for x in table.indexes
+        ],
+        "sample": asdict(sample),
+    }  # fmt: skip
+
+
+def _readme(info: Mapping[str, Any], samples: Sequence[Sample], closed: Sequence[str]) -> str:
+    """Say in plain words what is in the folder."""
+    # No page, so nothing is escaped; names come from the database, and stay on their line.
+    environment = jinja2.Environment(  # noqa: S701
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+        finalize=lambda text: " ".join(inert(str(text)).split()),
+    )  # fmt: skip
+    template = files("workbench").joinpath("samples.txt.j2").read_text("utf-8")
+    facts = {"info": info, "samples": samples, "closed": closed, "first": FIRST, "count": count}
+    return environment.from_string(template).render(facts)
+
+
+def _pretty(content: Any) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec="seconds")
