@@ -41,7 +41,7 @@ DIRT = {
     "account closed without a closing day": "4 accounts",
     "account's currency in small letters": "5 accounts",
 }
-"""Each kind of dirt and how much of it there is in the default size; counts shrink and grow with."""
+"""Each kind of dirt and how much of it there is in the default size; counts grow with that."""
 
 METADATA = MetaData(schema="billing")
 
@@ -193,8 +193,8 @@ def _settlement(random: Random, billed: _Entry) -> list[_Entry]:
     account, reference, made = billed.account, billed.reference, list[_Entry]()
 
     def add(kind: str, cents: int, day: dt.date, **more: Any) -> _Entry:
-        more = {"reference": reference, "currency": billed.currency} | more
-        more = {"delay": random.randint(60, 2200)} | more
+        more = {"reference": reference, "currency": billed.currency, **more}
+        more["delay"] = more.get("delay") or random.randint(60, 2200)
         made.append(_Entry(account, kind, cents, _moment(random, day), **more))
         return made[-1]
 
@@ -217,7 +217,7 @@ def _settlement(random: Random, billed: _Entry) -> list[_Entry]:
         late = billed.due + dt.timedelta(15)
         add("FEE", fee, late, delay=5, reference=f"FEE-{(reference or '')[4:]}",
             due=late + dt.timedelta(14))  # fmt: skip
-    if random.randrange(100) < (3 if account.late < 12 else 12):
+    if random.randrange(200) < (2 if account.late < 12 else 9):
         return made  # never paid
     if random.randrange(33) == 0:
         add("PAYMENT", -left, day).status = "FAILED"
@@ -233,7 +233,7 @@ def _settlement(random: Random, billed: _Entry) -> list[_Entry]:
         left, day = left - first, day + dt.timedelta(random.randint(10, 30))
     over = random.randint(1, 9) * 5000 if random.randrange(70) == 0 else 0
     over *= 100 if account.step == 100 else 1
-    on_account = {} if random.randrange(60) else {"reference": None}
+    on_account: dict[str, Any] = {} if random.randrange(150) else {"reference": None}
     add("PAYMENT", -left - over, day, **on_account)
     if over:
         add("REFUND", over, day + dt.timedelta(12), **on_account)
@@ -279,15 +279,16 @@ def _spoilt(
     random: Random, kind: str, n: int, fits: list[_Entry], latest: dt.datetime
 ) -> list[_Entry]:
     if kind == "booked on an account that is closed":
-        at = next((at for at, e in enumerate(fits) if e.account.closed), None)
-        if at is None:
+        closed = [e for e in fits if e.account.closed and e.account.closed < latest.date()]
+        if not closed:
             return []
-        entry = fits.pop(at)
+        entry = closed[-1]
+        fits.remove(entry)
         assert entry.account.closed is not None  # noqa: S101
         day = min(entry.account.closed + dt.timedelta(random.randint(5, 60)), latest.date())
         paid = replace(entry, kind="PAYMENT", due=None, reference=None, delay=600)
         paid.cents, paid.created = -abs(entry.cents) // 1000 * 100, _moment(random, day)
-        return [paid] if day > entry.account.closed else []
+        return [paid]
     if kind == "payment with the sign of an invoice":
         entry = fits.pop(next(at for at, e in enumerate(fits) if e.kind == "PAYMENT"))
         entry.cents = -entry.cents
@@ -308,7 +309,7 @@ def _spoilt(
     elif kind == "currency in small letters":
         entry.currency = entry.currency.lower()
     elif kind == "reversal of another amount":
-        entry.cents += random.choice((-1000, 1000, 9000, -entry.cents // 10))
+        entry.cents += random.choice((-1000, 1000, 9000, -entry.cents // 1000 * 100))
     elif kind == "amount of zero":
         entry.cents = 0
     elif kind == "reversal in another currency":
@@ -347,7 +348,7 @@ def _row(entry: _Entry) -> tuple[Any, ...]:
 def _frame(table: str, rows: list[tuple[Any, ...]]) -> pl.DataFrame:
     import polars as pl
 
-    kinds = {
+    kinds: dict[type, Any] = {
         BigInteger: pl.Int64, Integer: pl.Int64, Numeric: pl.Int64, String: pl.String,
         Date: pl.Date, DateTime: pl.Datetime("us"),
     }  # fmt: skip

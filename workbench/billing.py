@@ -1,0 +1,480 @@
+"""Billing: single transactions, statements of account, ageing, and what does not add up.
+
+An amount above zero is owed by the customer (an invoice, a fee, a refund paid out); one below zero
+takes off what is owed (a payment, a credit note); a reversal is the opposite of what it undoes.
+What is *booked* counts: POSTED transactions, and REVERSED ones, which were posted and are undone by
+a reversal of their own. It counts from `posted_at` on, or `created_at` where that is missing. Times
+are UTC. Amounts are exact, and those of different currencies are never added. Types, statuses and
+currencies are read without regard to case and to blanks around them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from decimal import Decimal
+from functools import cache
+from typing import Annotated, Any, Literal, TypeAlias, get_args
+
+import polars as pl
+import sqlalchemy as sa
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+
+from workbench.database import Database
+from workbench.dialects import plain
+from workbench.errors import DataError, UsageError
+
+Type = Literal["INVOICE", "FEE", "PAYMENT", "CREDIT_NOTE", "REFUND", "REVERSAL"]
+Status = Literal["PENDING", "POSTED", "FAILED", "REVERSED"]
+TYPES, STATUSES = get_args(Type), get_args(Status)
+BOOKED, BILLS = ("POSTED", "REVERSED"), ("INVOICE", "FEE")
+OWED, PAID = ("INVOICE", "FEE", "REFUND"), ("PAYMENT", "CREDIT_NOTE")
+AGES = {"days_1_30": 30, "days_31_60": 60, "days_61_90": 90}
+DAY = dt.timedelta(days=1)
+SHOWN = ("transaction_id", "account_id", "type", "amount", "currency", "status", "created_at",
+         "reference", "moment")  # fmt: skip
+MONEY, COUNT, WORDS = sa.Numeric(24, 2), sa.Numeric(18, 0), sa.String(60)
+Expression: TypeAlias = sa.ColumnElement[Any]
+Condition: TypeAlias = sa.ColumnElement[bool]
+
+
+def _exact(value: object) -> object:
+    if isinstance(value, bool | float):
+        raise ValueError("a float is no exact number")
+    return value
+
+
+def _tidy(value: object) -> object:
+    return value.strip().upper() if isinstance(value, str) else value
+
+
+def _moment(value: object) -> object:
+    moment = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
+    if not isinstance(moment, dt.datetime | None):
+        raise ValueError("a moment is a datetime, or text such as 2026-01-09 18:00:00")
+    return moment and (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).astimezone(
+        dt.UTC
+    )
+
+
+def _day(value: object) -> object:
+    day = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
+    if not isinstance(day, dt.date | None):
+        raise ValueError("a day is a date, or text such as 2026-01-09")
+    return day.date() if isinstance(day, dt.datetime) else day  # Oracle's DATE has a time
+
+
+Number = Annotated[int, Field(ge=0), BeforeValidator(_exact)]
+
+
+@dataclass(frozen=True)
+class BillingTransaction:
+    """One transaction, tidied; what signs mean says the module. Times are aware, in UTC."""
+
+    transaction_id: Number
+    account_id: Number
+    type: Annotated[Type, BeforeValidator(_tidy)]
+    amount: Annotated[Decimal, Field(max_digits=12, decimal_places=2), BeforeValidator(_exact)]
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$"), BeforeValidator(_tidy)]
+    status: Annotated[Status, BeforeValidator(_tidy)]
+    created_at: Annotated[dt.datetime, BeforeValidator(_moment)]
+    posted_at: Annotated[dt.datetime | None, BeforeValidator(_moment)] = None
+    due_date: Annotated[dt.date | None, BeforeValidator(_day)] = None
+    reference: str | None = None
+    reverses_id: Annotated[Number | None, BeforeValidator(_exact)] = None
+
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> BillingTransaction:
+        """Make one of a row, whose names may be in any case; further columns are left aside.
+
+        Numbers are whole, exact or their text, never floats; times without a zone are UTC. Raises
+        DataError naming the transaction and the first field that is missing or malformed.
+        """
+        values = {str(name).lower(): value for name, value in row.items()}
+        try:
+            return _adapter().validate_python(values)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            said = first["msg"].removeprefix("Value error, ")
+            which = str(values.get("transaction_id", "without an id"))[:40]
+            raise DataError(f"Transaction {which}: {first['loc'][0]}: {said}.") from None
+
+
+@cache
+def _adapter() -> TypeAdapter[BillingTransaction]:
+    return TypeAdapter(BillingTransaction)
+
+
+NAMES = tuple(each.name for each in fields(BillingTransaction))
+
+
+@dataclass(frozen=True)
+class Book:
+    """The two tables of a billing schema, in the source they are in."""
+
+    db: Database
+    accounts: sa.Table
+    transactions: sa.Table
+
+
+def book(db: Database, schema: str = "billing") -> Book:
+    """Open the tables `accounts` and `billing_transactions`; raises DataError for what lacks."""
+    opened = Book(db, db.table(f"{schema}.accounts"), db.table(f"{schema}.billing_transactions"))
+    wanted = (("account_id", "name", "status", "opened", "closed"), NAMES)
+    for table, names in zip((opened.accounts, opened.transactions), wanted, strict=True):
+        if lacking := [name for name in names if name not in table.c]:
+            raise DataError(f"The table {table.name} has no column {', '.join(lacking)}.")
+    return opened
+
+
+@dataclass(frozen=True)
+class Period:
+    """Days that are looked at, both included, and the day as of which what is open is told."""
+
+    first: dt.date
+    last: dt.date
+    as_of: dt.date
+
+    def __str__(self) -> str:
+        return f"{self.first} to {self.last}"
+
+    def holds(self, moment: Expression) -> Condition:
+        """Make the condition that a moment is within the period, of which an index can be used."""
+        return sa.and_(moment >= _midnight(self.first), _until(moment, self.last))
+
+
+def period(book: Book, given: str | None = None) -> Period:
+    """Take `2026`, `2026-01` or `2026-01-05/2026-01-09`; without any, the book's last 30 days.
+
+    The book's last day is that of its latest entry or posting. What is open is told as of the
+    period's last day, or of the book's where that is earlier. Raises UsageError as `days_of` does.
+    """
+    columns = (book.transactions.c.created_at, book.transactions.c.posted_at)
+    latest = book.db.read(sa.select(*(sa.func.max(c).label(c.name) for c in columns))).row(0)
+    today = max(
+        (moment.date() for moment in latest if moment), default=dt.datetime.now(dt.UTC).date()
+    )
+    first, last = (today - 29 * DAY, today) if given is None else days_of(given)
+    return Period(first, last, min(last, today))
+
+
+def days_of(given: str) -> tuple[dt.date, dt.date]:
+    """Return the first and the last day of `2026`, `2026-01` or `2026-01-05/2026-01-09`.
+
+    Raises UsageError for anything else, an end before its beginning, and days no calendar has.
+    """
+    try:
+        if month := re.fullmatch(r"([0-9]{4})(-[0-9]{2})?", given):
+            first = dt.date.fromisoformat(f"{month[1]}{month[2] or '-01'}-01")
+            last = first.replace(month=first.month if month[2] else 12, day=28) + 4 * DAY
+            last -= last.day * DAY
+        else:
+            first, last = map(dt.date.fromisoformat, given.split("/"))
+        if not (len(given) in (4, 7, 21) and first <= last < dt.date.max):
+            raise ValueError
+    except (ValueError, OverflowError):
+        hint = "Write a month (2026-01), a year (2026) or two days (2026-01-05/2026-01-09)."
+        raise UsageError(f"{given[:40]!r} is no period.", hint) from None
+    return first, last
+
+
+def transaction(book: Book, transaction_id: int | str) -> BillingTransaction | None:
+    """Look one transaction up by a bind; None where there is none of that id.
+
+    Raises UsageError for an id that is no whole number, DataError for a malformed row.
+    """
+    t, number = book.transactions, _number("transaction", transaction_id)
+    rows = book.db.read(sa.select(t).where(t.c.transaction_id == number))
+    return BillingTransaction.read(rows.row(0, named=True)) if rows.height else None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of asking for a transaction or an account: a sentence, and tables where found."""
+
+    sentence: str
+    wrong: bool = False
+    lines: pl.DataFrame = field(default_factory=pl.DataFrame)
+    balances: pl.DataFrame = field(default_factory=pl.DataFrame)
+    ageing: pl.DataFrame = field(default_factory=pl.DataFrame)
+
+
+def look_up(book: Book, transaction_id: int | str | None) -> Answer:
+    """Answer for any id that somebody may have typed; none of them is an error.
+
+    `lines` are what belongs to the same document (account and reference), what the transaction
+    undoes and what undoes it, in order of creation.
+    """
+    if transaction_id in (None, ""):
+        return Answer("No transaction was asked for.")
+    try:
+        found = transaction(book, transaction_id)
+    except (UsageError, DataError) as error:
+        return Answer(error.message, wrong=True)
+    if found is None:
+        return Answer(f"There is no transaction {transaction_id}.", wrong=True)
+    e = _entries(book)
+    numbers = [n for n in (found.transaction_id, found.reverses_id) if n is not None]
+    near = e.c.transaction_id.in_(numbers) | (e.c.reverses_id == found.transaction_id)
+    if found.reference:
+        near |= (e.c.account_id == found.account_id) & (e.c.reference == found.reference)
+    lines = _listed(book, e, e.c.posted_at, e.c.due_date, e.c.reverses_id).where(near)
+    counts = "it counts" if found.status in BOOKED else "it does not count"
+    return Answer(
+        f"Transaction {found.transaction_id}: {found.type} of {found.amount:,} {found.currency} on"
+        f" account {found.account_id}, {found.status}; {counts} in the balance.",
+        lines=book.db.read(lines.order_by(e.c.created_at, e.c.transaction_id)),
+    )
+
+
+def statement(book: Book, account_id: int | str | None, when: Period) -> Answer:
+    """State what was booked on an account in a period, and what it owed before and after.
+
+    `balances` by currency: opening (all before), charged (above zero), taken off (below), closing,
+    and pending, which counts in none of them. `lines` are by currency in the order of their moment,
+    then of their id, each with the balance after it. For any id that somebody may have typed.
+    """
+    if account_id in (None, ""):
+        return Answer("No account was asked for.")
+    try:
+        number = _number("account", account_id)
+    except UsageError as error:
+        return Answer(error.message, wrong=True)
+    a, e = book.accounts.c, _entries(book)
+    account = book.db.read(sa.select(a.name, a.status).where(a.account_id == number))
+    if account.is_empty():
+        return Answer(f"There is no account {number}.", wrong=True)
+    own, booked, within = e.c.account_id == number, _booked(e, when.last), when.holds(e.c.moment)
+    pending = sa.and_(e.c.status == "PENDING", _until(e.c.created_at, when.last))
+    parts = {
+        "opening": sa.and_(booked, sa.not_(within)), "charged": booked & within & (e.c.amount > 0),
+        "taken_off": booked & within & (e.c.amount < 0), "closing": booked, "pending": pending,
+    }  # fmt: skip
+    sums = [_sum(name, e.c.amount, part) for name, part in parts.items()]
+    balances = sa.select(e.c.currency, *sums).where(own, booked | pending).group_by(e.c.currency)
+    order = (e.c.moment, e.c.transaction_id)
+    running = sa.func.sum(e.c.amount).over(
+        partition_by=e.c.currency, order_by=order, rows=(None, 0)
+    )
+    line = sa.select(e, _as(MONEY, "balance", running)).where(own, booked).subquery("line")
+    lines = sa.select(line).where(when.holds(line.c.moment))
+    return Answer(
+        "Account {} is {} ({}); {}.".format(number, *account.row(0), when),
+        lines=book.db.read(lines.order_by(line.c.currency, line.c.moment, line.c.transaction_id)),
+        balances=book.db.read(balances.order_by(e.c.currency)),
+        ageing=ageing(book, when.as_of, account=number),
+    )
+
+
+def totals(book: Book, when: Period) -> pl.DataFrame:
+    """Count and sum what was created in the period, by currency, type and status."""
+    e = _entries(book)
+    keys = (e.c.currency, e.c.type, e.c.status)
+    count = _as(COUNT, "transactions", sa.func.count())
+    chosen = sa.select(*keys, count, _sum("amount", e.c.amount)).where(when.holds(e.c.created_at))
+    return book.db.read(chosen.group_by(*keys).order_by(*keys))
+
+
+def ageing(book: Book, as_of: dt.date, *, account: int | None = None) -> pl.DataFrame:
+    """Age what is open at the end of a day by currency, of all accounts or of one.
+
+    A document is what is booked on one account in one currency under one reference; its open amount
+    is the sum. It is due on the earliest due date of its invoices and fees (where that is missing,
+    on the day they were booked), and is as many days past due as lie between that day and `as_of`.
+    `unmatched` is what no open invoice stands for: overpaid documents, payments without an invoice.
+    All columns together are the balance.
+    """
+    d, youngest = _documents(book, as_of), as_of
+    ages = {"not_due": d.c.due >= as_of}
+    for name, days in AGES.items():
+        ages[name] = (d.c.due < youngest) & (d.c.due >= as_of - days * DAY)
+        youngest = as_of - days * DAY
+    ages["over_90"] = d.c.due < youngest
+    owed = sa.and_(d.c.amount > 0, d.c.due.is_not(None))
+    sums = [_sum(name, d.c.amount, owed & age) for name, age in ages.items()]
+    unmatched = _sum("unmatched", sa.case((owed, 0), else_=d.c.amount))
+    chosen = sa.select(d.c.currency, *sums, unmatched, _sum("balance", d.c.amount))
+    if account is not None:
+        chosen = chosen.where(d.c.account_id == account)
+    return book.db.read(chosen.group_by(d.c.currency).order_by(d.c.currency))
+
+
+def overdue(book: Book, as_of: dt.date, top: int = 5) -> pl.DataFrame:
+    """List the accounts that owe most past due in each currency, on how many documents, since when.
+
+    `since` is the earliest due date.
+    """
+    d = _documents(book, as_of)
+    late = sa.select(
+        d.c.account_id, d.c.currency, _sum("amount", d.c.amount),
+        _as(COUNT, "documents", sa.func.count()), _as(sa.Date, "since", sa.func.min(d.c.due)),
+    ).where(d.c.amount > 0, d.c.due < as_of).group_by(d.c.account_id, d.c.currency)  # fmt: skip
+    return _largest(book, late.subquery("late"), "account_id", top)
+
+
+def movements(book: Book, when: Period, top: int = 5) -> pl.DataFrame:
+    """List the largest booked transactions of the period in each currency, whatever their sign."""
+    e = _entries(book)
+    booked = sa.select(e).where(e.c.status.in_(BOOKED), when.holds(e.c.moment))
+    return _largest(book, booked.subquery("booked"), "transaction_id", top)
+
+
+def trend(book: Book, as_of: dt.date) -> pl.DataFrame:
+    """Sum what was booked by month and currency, with the balance at each month's end.
+
+    `billed` are invoices and fees, `paid` payments, `other` is all else. A month in which nothing
+    was booked has zeros; the last one ends with `as_of`.
+    """
+    e = _entries(book)
+    months = (_as(sa.Integer, part, sa.extract(part, e.c.moment)) for part in ("year", "month"))
+    kind = sa.case((e.c.type.in_(BILLS), "billed"), (e.c.type == "PAYMENT", "paid"), else_="other")
+    rows = sa.select(e, *months, _as(WORDS, "kind", kind)).where(_booked(e, as_of)).subquery("rows")
+    kinds, keys = ("billed", "paid", "other"), (rows.c.currency, rows.c.year, rows.c.month)
+    sums = (_sum(name, rows.c.amount, rows.c.kind == name) for name in kinds)
+    found = book.db.read(sa.select(*keys, *sums).group_by(*keys))
+    found = found.select("currency", *kinds, month=pl.date("year", "month", 1))
+    last = pl.lit(as_of.replace(day=1))
+    all_months = pl.date_range(pl.min("month").fill_null(last), last, "1mo")
+    each = found.select("currency").unique().join(found.select(all_months), how="cross")
+    each = each.join(found, on=["currency", "month"], how="left").sort("currency", "month")
+    each = each.with_columns(pl.col(*kinds).fill_null(0))
+    return each.with_columns(pl.sum_horizontal(kinds).cum_sum().over("currency").alias("balance"))
+
+
+def duplicates(book: Book, as_of: dt.date, days: int = 3) -> pl.DataFrame:
+    """List what seems entered twice: each with the one before it, `previous_id`, latest first.
+
+    The same account, type, amount, currency and reference (none is like none), created within
+    `days` times 24 hours; without reversals, and without what has failed or was undone.
+    """
+    e = _entries(book)
+    alike = [e.c[name] for name in ("account_id", "type", "amount", "currency", "reference")]
+    order = (e.c.created_at, e.c.transaction_id)
+    before = (
+        sa.func.lag(e.c[name]).over(partition_by=alike, order_by=order).label(f"previous_{name}")
+        for name in ("transaction_id", "created_at")
+    )
+    counted = e.c.status.in_(("PENDING", "POSTED")) & (e.c.type != "REVERSAL")
+    pairs = sa.select(e, *before).where(counted, _until(e.c.created_at, as_of)).subquery("pairs")
+    previous_id, previous_at = list(pairs.c)[-2:]
+    found = _listed(book, pairs, previous_id, previous_at)
+    found = found.where(pairs.c.created_at <= previous_at + days * DAY)
+    return book.db.read(found.order_by(pairs.c.created_at.desc(), pairs.c.transaction_id))
+
+
+def reversals(book: Book, as_of: dt.date) -> pl.DataFrame:
+    """List the booked reversals that do not balance what they undo, latest first.
+
+    `problem` is the first that holds of those below; a part of the amount is another amount, too.
+    `off_by` is what remains in the balance: for another amount the sum of both, else the reversal.
+    """
+    e, o = _entries(book), _entries(book)
+    turn = sa.func.row_number().over(
+        partition_by=e.c.reverses_id, order_by=(e.c.moment, e.c.transaction_id)
+    )
+    undoing = sa.select(e, turn.label("turn")).where(e.c.type == "REVERSAL", _booked(e, as_of))
+    r = undoing.subquery("r")
+    rest = r.c.amount + o.c.amount
+    problem = sa.case(
+        (r.c.reverses_id.is_(None), "names no original"),
+        (o.c.transaction_id.is_(None), "original is missing"),
+        (r.c.account_id != o.c.account_id, "on another account"),
+        (r.c.currency != o.c.currency, "in another currency"),
+        (o.c.status.not_in(BOOKED), "original was never booked"),
+        (r.c.turn > 1, "reversed before"),
+        (rest != 0, "another amount"),
+    )
+    off_by = sa.case((problem == "another amount", rest), else_=r.c.amount)
+    more = (r.c.reverses_id, _as(WORDS, "problem", problem), _as(MONEY, "off_by", off_by))
+    found = _listed(book, r, *more).outerjoin(o, o.c.transaction_id == r.c.reverses_id)
+    found = found.where(problem.is_not(None))
+    return book.db.read(found.order_by(r.c.moment.desc(), r.c.transaction_id))
+
+
+def oddities(book: Book, as_of: dt.date, pending_days: int = 30) -> pl.DataFrame:
+    """List what somebody should look at, by the first `finding` that holds, latest first."""
+    e, a = _entries(book), book.accounts.c
+    named = sa.select(e.c.reverses_id).where(e.c.reverses_id.is_not(None))
+    outside = (e.c.created_at < a.opened) | (e.c.created_at >= a.closed + DAY)
+    against = (e.c.type.in_(OWED) & (e.c.amount < 0)) | (e.c.type.in_(PAID) & (e.c.amount > 0))
+    waiting = (e.c.status == "PENDING") & _until(e.c.created_at, as_of - pending_days * DAY)
+    finding = sa.case(
+        ((e.c.status != "FAILED") & outside, "account not open that day"),
+        (waiting, f"pending for more than {pending_days} days"),
+        ((e.c.status == "REVERSED") & e.c.transaction_id.not_in(named), "marked as reversed only"),
+        ((e.c.status != "FAILED") & against, "sign against its type"),
+        (e.c.amount == 0, "amount of zero"),
+    )
+    found = _listed(book, e, _as(WORDS, "finding", finding))
+    rows = book.db.read(found.where(finding.is_not(None), _until(e.c.created_at, as_of)))
+    return rows.sort("finding", "created_at", "transaction_id", descending=[False, True, False])
+
+
+def _as(kind: Any, name: str, value: Expression) -> sa.Label[Any]:
+    """Give a computed value a type of its own, so that every database says the same one."""
+    return sa.cast(value, kind).label(name)
+
+
+def _sum(name: str, amount: Expression, where: Expression | None = None) -> sa.Label[Any]:
+    part = amount if where is None else sa.case((where, amount), else_=0)
+    return _as(MONEY, name, sa.func.sum(part))
+
+
+def _midnight(day: dt.date) -> dt.datetime:
+    return dt.datetime.combine(day, dt.time())
+
+
+def _until(moment: Expression, day: dt.date) -> Condition:
+    return moment < _midnight(day + DAY)
+
+
+def _booked(entries: sa.FromClause, day: dt.date) -> Condition:
+    return entries.c.status.in_(BOOKED) & _until(entries.c.moment, day)
+
+
+def _number(what: str, given: object) -> int:
+    if isinstance(given, bool) or not re.fullmatch(r"[0-9]{1,18}", text := str(given).strip()):
+        raise UsageError(f"The id of a {what} is a whole number, not {str(given)[:40]!r}.")
+    return int(text)
+
+
+def _entries(book: Book) -> sa.Subquery:
+    """Give every transaction tidied, with the `moment` from which it counts."""
+    t = book.transactions.c
+    tidied = ("type", "currency", "status")
+    columns = (plain(t[name]).label(name) if name in tidied else t[name] for name in NAMES)
+    moment = sa.func.coalesce(t.posted_at, t.created_at).label("moment")
+    return sa.select(*columns, moment).subquery()
+
+
+def _documents(book: Book, as_of: dt.date) -> sa.Subquery:
+    """Sum what is booked on each document; a bill without a reference is one of its own."""
+    e = _entries(book)
+    bill = e.c.type.in_(BILLS)
+    day = sa.case((bill, sa.func.coalesce(e.c.due_date, sa.cast(e.c.moment, sa.Date))))
+    alone = sa.case((bill & e.c.reference.is_(None), e.c.transaction_id))
+    rows = sa.select(e, day.label("due"), alone.label("alone")).where(_booked(e, as_of)).subquery()
+    amount, due = sa.func.sum(rows.c.amount).label("amount"), sa.func.min(rows.c.due).label("due")
+    chosen = sa.select(rows.c.account_id, rows.c.currency, amount, due)
+    keys = (rows.c.account_id, rows.c.currency, rows.c.reference, rows.c.alone)
+    return chosen.group_by(*keys).subquery("documents")
+
+
+def _listed(book: Book, rows: sa.Subquery, *more: Expression) -> sa.Select[Any]:
+    """Select what a table shows of transactions, with the name of the account."""
+    a = book.accounts.c
+    shown = [rows.c[name] for name in SHOWN if name in rows.c]
+    joined = rows.outerjoin(book.accounts, a.account_id == rows.c.account_id)
+    return sa.select(*shown, a.name, *more).select_from(joined)
+
+
+def _largest(book: Book, rows: sa.Subquery, key: str, top: int) -> pl.DataFrame:
+    """Read the rows of the `top` largest amounts in each currency, whatever their sign."""
+    order = (sa.func.abs(rows.c.amount).desc(), rows.c[key])
+    place = sa.func.row_number().over(partition_by=rows.c.currency, order_by=order).label("place")
+    placed = sa.select(rows, place).subquery("placed")
+    more = [placed.c[name] for name in ("documents", "since") if name in placed.c]
+    chosen = _listed(book, placed, *more).where(placed.c.place <= top)
+    return book.db.read(chosen.order_by(placed.c.currency, placed.c.place))
