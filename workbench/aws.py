@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any, TypeVar
 
-from workbench.errors import CredentialsError
+from workbench.errors import CredentialsError, WorkbenchError
 
 T = TypeVar("T")
 SERVICES = {
     "secretsmanager": "AWS Secrets Manager", "ssm": "AWS Parameter Store", "s3": "Amazon S3",
+    "dynamodb": "Amazon DynamoDB", "sts": "AWS STS",
 }  # fmt: skip
 LOG_IN = "Log in again (aws sso login), or renew the session's keys."
 EXPIRED = "cannot be read: the AWS session has expired"
@@ -29,7 +30,8 @@ REFUSALS = [  # what is said, the hint, and AWS's codes for it; AccessDenied is 
     (
         "cannot be read now: AWS is throttling the requests",
         "Try again later; AWS_MAX_ATTEMPTS and AWS_RETRY_MODE make boto3 more patient.",
-        ("ThrottlingException", "Throttling", "TooManyRequestsException", "429"),
+        ("ThrottlingException", "Throttling", "TooManyRequestsException", "429",
+         "ProvisionedThroughputExceededException", "RequestLimitExceeded"),
     ),
     (EXPIRED, LOG_IN, ("ExpiredTokenException", "ExpiredToken")),
     ("cannot be decrypted with the key it is under", None, ("DecryptionFailure", "InvalidKeyId")),
@@ -43,11 +45,18 @@ REFUSALS = [  # what is said, the hint, and AWS's codes for it; AccessDenied is 
 ]  # fmt: skip
 
 
-def ask(service: str, reference: str, question: Callable[[Any], T]) -> T:
+def ask(
+    service: str,
+    reference: str,
+    question: Callable[[Any], T],
+    *,
+    client: Callable[[], AbstractContextManager[Any]] | None = None,
+    failure: type[WorkbenchError] = CredentialsError,
+) -> T:
     """Return what `question` gets from the service's client; `reference` is what errors name.
 
-    Raises CredentialsError, which never holds what AWS answered. Profile, role, region, endpoint,
-    timeouts and retries are boto3's own configuration.
+    Raises `failure`, which never holds what AWS answered. Profile, role, region, endpoint,
+    timeouts and retries are boto3's own configuration, unless `client` makes another one.
     """
     # Imported late: it takes a third of a second, which nobody else should wait for.
     import boto3
@@ -57,29 +66,30 @@ def ask(service: str, reference: str, question: Callable[[Any], T]) -> T:
     name = SERVICES[service]
     hint: str | None = None
     try:
-        with _unlogged(), closing(boto3.Session().client(service)) as client:
-            return question(client)
+        made = client or (lambda: closing(boto3.Session().client(service)))
+        with _unlogged(), made() as asked:
+            return question(asked)
     except exceptions.ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", "unknown"))
         known = [(words, hint) for words, hint, codes in REFUSALS if code in codes]
         words, hint = known[0] if known else (f"cannot be read: {code}", None)
-        failure = f"{name}: {reference} {words} ({error.operation_name})."
+        said = f"{name}: {reference} {words} ({error.operation_name})."
     except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError):
-        failure = f"{name}: there are no AWS credentials to read {reference} with."
+        said = f"{name}: there are no AWS credentials to read {reference} with."
         hint = "Set AWS_PROFILE or AWS_ACCESS_KEY_ID, or log in (aws sso login)."
     except (exceptions.SSOError, exceptions.TokenRetrievalError):
-        failure, hint = f"{name}: {reference} {EXPIRED}.", LOG_IN
+        said, hint = f"{name}: {reference} {EXPIRED}.", LOG_IN
     except exceptions.NoRegionError:
-        failure = f"No AWS region is set, so {name} cannot be asked for {reference}."
+        said = f"No AWS region is set, so {name} cannot be asked for {reference}."
         hint = "Set AWS_DEFAULT_REGION, or the region of the AWS profile."
     except (exceptions.ConnectionError, exceptions.HTTPClientError):
-        failure = f"{name} cannot be reached to read {reference}."
+        said = f"{name} cannot be reached to read {reference}."
         hint = "Check the network, and AWS_ENDPOINT_URL where it is set."
     except (exceptions.BotoCoreError, ResponseParserError, LookupError, ValueError) as error:
-        failure = f"{name}: {reference} cannot be read: {type(error).__name__}."
+        said = f"{name}: {reference} cannot be read: {type(error).__name__}."
         hint = "Check the configuration of AWS: profile, role, region and endpoint."
     # Outside of every handler: what AWS answered does not hang on as the context.
-    raise CredentialsError(failure, hint)
+    raise failure(said, hint)
 
 
 @contextmanager

@@ -118,6 +118,16 @@ def row_counts() -> dict[str, int]:
     return demo.row_counts(connection_url())
 
 
+def sample_documents() -> dict[str, str]:
+    """Return what leads a DynamoDB client to the sample documents, with their server running.
+
+    The server ends with this process.
+    """
+    from workbench.demo import documents_server
+
+    return documents_server.options()
+
+
 def data_directory() -> Path:
     """Return where the server keeps its files: under WORKBENCH_CACHE, else the user's cache."""
     return cache_folder() / f"postgres-{MAJOR}"

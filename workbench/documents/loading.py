@@ -1,0 +1,213 @@
+"""Shaped documents into PostgreSQL: staged, checked, and merged in one transaction."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+import polars.selectors as cs
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.schema import CreateSchema
+
+from workbench.database import connect
+from workbench.documents.shaping import Shaped
+from workbench.documents.targets import SOURCES, tables
+from workbench.errors import ConnectionFailed, DataError, QueryError, UsageError
+
+LOCK_CLASS = 0x646F6373  # "docs": the first half of the advisory lock, the schema is the second
+ROWS = 10_000  # sent at once
+CHANGES = ("added", "changed", "removed")
+ESCAPES = {"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"}  # of COPY's text format
+
+
+@dataclass(frozen=True, repr=False)
+class Load:
+    """What a load did, and `reconciliation`: a row for each target that has to add up.
+
+    Its columns: target, scanned, shaped, rejected, accounted (shaped and rejected), loaded (rows
+    in the table after the load), added, changed, removed, rejected_percent (of what was scanned).
+    """
+
+    id: str
+    warehouse: str
+    schema: str
+    reconciliation: pl.DataFrame
+
+    @property
+    def changes(self) -> int:
+        """How many rows were added, changed or removed."""
+        return int(
+            self.reconciliation.select("added", "changed", "removed").sum().sum_horizontal()[0]
+        )
+
+    def __repr__(self) -> str:
+        held = f"{self.reconciliation['loaded'].sum():,} rows"
+        place = f"the schema {self.schema!r} of {self.warehouse!r}"
+        if not self.changes:
+            return f"Nothing was changed: {place} held these {held} already."
+        done = ", ".join(
+            f"{self.reconciliation[n].sum():,} {n}" for n in ("added", "changed", "removed")
+        )
+        return f"Loaded: {place} holds {held} now ({done})."
+
+
+def load(
+    shaped: Shaped,
+    warehouse: str = "warehouse",
+    *,
+    schema: str = "documents",
+    allow_empty: bool = False,
+) -> Load:
+    """Make the warehouse's four tables hold what was shaped, in one transaction.
+
+    Only what differs is written; whoever reads sees the old rows of all four tables or the new
+    ones, and keeps reading meanwhile. Tables that are missing are made; views, grants and indexes
+    stay. What fails at any step leaves everything as it was. Loads into the same schema wait for
+    each other. A trial goes into the schema `{schema}_trial`.
+
+    Raises DataError where counts do not add up or, unless `allow_empty`, a table would be left
+    without rows; UsageError for a warehouse that is no PostgreSQL; QueryError and
+    ConnectionFailed for what the warehouse refuses.
+    """
+    counts = shaped.reconciliation
+    accounted = pl.col("shaped") + pl.col("rejected")
+    if lost := counts.filter(pl.col("scanned") != accounted)["target"].to_list():
+        raise DataError(f"Not every item of {', '.join(lost)} is a row or rejected: not loaded.")
+    empty = counts.filter(pl.col("shaped") == 0)["target"].to_list()
+    if empty and not allow_empty:
+        raise DataError(
+            f"There are no rows for {', '.join(empty)}, so nothing was loaded.",
+            "Say allow_empty=True if it is meant to be empty; the warehouse is as it was.",
+        )
+    place = f"{schema}_trial" if shaped.trial else schema
+    with connect(warehouse) as db:
+        if db.engine.dialect.name != "postgresql":
+            raise UsageError(f"Source {warehouse!r} is no PostgreSQL; documents go into one.")
+        if db.source.read_only:
+            raise QueryError(
+                f"Source {warehouse!r} is read-only; nothing can be loaded into it.",
+                "Set read_only = false for the source if it is meant to be written to.",
+            )
+        patience = db.source.call_timeout
+        return db._attempt("The load", lambda c: _load(c, shaped, warehouse, place, patience))
+
+
+def _load(
+    connection: sa.Connection, shaped: Shaped, warehouse: str, schema: str, patience: float
+) -> Load:
+    targets = tables(schema)
+    transaction = connection.begin()
+    # Each exchange with the server has its limit; a COPY as a whole may take longer.
+    connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+    connection.execute(sa.text(f"SET LOCAL lock_timeout = {int(patience * 1000)}"))
+    connection.execute(
+        sa.select(sa.func.pg_advisory_xact_lock(LOCK_CLASS, sa.func.hashtext(schema)))
+    )
+    _make_missing(connection, schema, targets)
+    now = datetime.now(UTC)
+    identity = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    merged = [_merge(connection, targets[name], frame) for name, frame in shaped.frames.items()]
+    counts = shaped.reconciliation.hstack(pl.DataFrame(merged)).with_columns(
+        accounted=pl.col("shaped") + pl.col("rejected"),
+        rejected_percent=(pl.col("rejected") * 100 / pl.col("scanned")).fill_nan(0.0),
+    )
+    history = {"load_id": identity, "loaded_at": now, "source": shaped.source}
+    rows = counts.drop("accounted", "rejected_percent").iter_rows(named=True)
+    connection.execute(sa.insert(targets["loads"]), [history | row for row in rows])
+    connection.execute(sa.delete(targets["rejected"]))
+    _copy(connection, targets["rejected"], shaped.rejected.with_row_index("number", 1))
+    try:
+        transaction.commit()
+        lost = False
+    except exc.DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        lost = True
+    if lost:
+        raise ConnectionFailed(
+            "The connection was lost while the load was being committed: whether it took effect "
+            "is unknown.",
+            "Run it again: what is loaded already is not loaded twice.",
+        )
+    return Load(identity, warehouse, schema, counts)
+
+
+def _make_missing(connection: sa.Connection, schema: str, targets: dict[str, sa.Table]) -> None:
+    """Make the tables that are missing, and keep other writers out of those that are loaded."""
+    if not sa.inspect(connection).has_schema(schema):
+        connection.execute(CreateSchema(schema))
+    targets["cases"].metadata.create_all(connection)
+    held = sa.inspect(connection).get_multi_columns(schema=schema, filter_names=list(targets))
+    for name, table in targets.items():
+        there = {column["name"] for column in held[schema, name]}
+        if lacks := [column.name for column in table.columns if column.name not in there]:
+            raise DataError(
+                f"The table {schema}.{name} lacks the columns {', '.join(lacks)}.",
+                "Add them, or rename the table: one that is missing is made.",
+            )
+    named = ", ".join(_named(connection, targets[name]) for name in SOURCES)
+    connection.execute(sa.text(f"LOCK TABLE {named} IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def _merge(connection: sa.Connection, table: sa.Table, frame: pl.DataFrame) -> dict[str, int]:
+    """Make a table hold a frame's rows by writing what differs; count what that was.
+
+    Not by TRUNCATE, after which a transaction that began before sees an empty table, nor by
+    renaming, which leaves views and grants with the old one.
+    """
+    columns = [sa.Column(c.name, c.type, nullable=c.nullable) for c in table.columns]
+    staged = sa.Table(
+        f"staged_{table.name}", sa.MetaData(), *columns,
+        prefixes=["TEMPORARY"], postgresql_on_commit="DROP",
+    )  # fmt: skip
+    key = [column.name for column in table.primary_key]
+    sa.Index(f"staged_{table.name}_key", *(staged.c[name] for name in key), unique=True)
+    staged.create(connection)
+    _copy(connection, staged, frame)
+    connection.execute(sa.text(f"ANALYZE {_named(connection, staged)}"))
+
+    same = sa.and_(*(table.c[name] == staged.c[name] for name in key))
+    rest = [column.name for column in staged.columns if column.name not in key]
+    differs = sa.or_(*(table.c[name].is_distinct_from(staged.c[name]) for name in rest))
+    new = sa.select(staged).where(~sa.exists().where(same).correlate(staged))
+    statements = {
+        "removed": sa.delete(table).where(~sa.exists().where(same).correlate(table)),
+        "changed": sa.update(table).values({n: staged.c[n] for n in rest}).where(same, differs),
+        "added": sa.insert(table).from_select([column.name for column in staged.columns], new),
+    }
+    counted = {"preserve_rowcount": True}
+    done = {
+        name: connection.execute(one, execution_options=counted).rowcount
+        for name, one in statements.items()
+    }
+    loaded = connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+    if loaded != frame.height:
+        raise DataError(
+            f"The table {table.fullname} would hold {loaded:,} rows where {frame.height:,} were "
+            "shaped: nothing was loaded.",
+            f"Look for rows with the same {', '.join(key)}, and for triggers and rules.",
+        )
+    return {"loaded": loaded, **{name: done[name] for name in CHANGES}}
+
+
+def _copy(connection: sa.Connection, table: sa.Table, frame: pl.DataFrame) -> None:
+    """Send a frame by COPY; raises DataError unless every row of it arrived."""
+    preparer = connection.dialect.identifier_preparer
+    names = ", ".join(preparer.quote(name) for name in frame.columns)
+    texts = frame.with_columns(cs.string().str.replace_many(ESCAPES))
+    driver: Any = connection.connection.driver_connection
+    with driver.cursor() as cursor:
+        with cursor.copy(f"COPY {_named(connection, table)} ({names}) FROM STDIN") as copy:
+            for part in texts.iter_slices(ROWS):
+                copy.write(part.write_csv(include_header=False, separator="\t",
+                                          quote_style="never", null_value=r"\N"))  # fmt: skip
+        if cursor.rowcount != frame.height:
+            raise DataError(f"{cursor.rowcount:,} of {frame.height:,} rows reached {table.name}.")
+
+
+def _named(connection: sa.Connection, table: sa.Table) -> str:
+    return connection.dialect.identifier_preparer.format_table(table)
