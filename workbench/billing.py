@@ -145,7 +145,7 @@ class Period:
         return sa.and_(moment >= _midnight(self.first), _until(moment, self.last))
 
 
-def period(book: Book, given: str | None = None) -> Period:
+def period(book: Book, given: int | str | None = None) -> Period:
     """Take `2026`, `2026-01` or `2026-01-05/2026-01-09`; without any, the book's last 30 days.
 
     The book's last day is that of its latest entry or posting. What is open is told as of the
@@ -156,7 +156,7 @@ def period(book: Book, given: str | None = None) -> Period:
     today = max(
         (moment.date() for moment in latest if moment), default=dt.datetime.now(dt.UTC).date()
     )
-    first, last = (today - 29 * DAY, today) if given is None else days_of(given)
+    first, last = (today - 29 * DAY, today) if given is None else days_of(str(given))
     return Period(first, last, min(last, today))
 
 
@@ -221,10 +221,12 @@ def look_up(book: Book, transaction_id: int | str | None) -> Answer:
     if found.reference:
         near |= (e.c.account_id == found.account_id) & (e.c.reference == found.reference)
     lines = _listed(book, e, e.c.posted_at, e.c.due_date, e.c.reverses_id).where(near)
+    posted = f", posted {found.posted_at:%Y-%m-%d %H:%M}" if found.posted_at else ""
     counts = "it counts" if found.status in BOOKED else "it does not count"
     return Answer(
         f"Transaction {found.transaction_id}: {found.type} of {found.amount:,} {found.currency} on"
-        f" account {found.account_id}, {found.status}; {counts} in the balance.",
+        f" account {found.account_id}, {found.status}, created {found.created_at:%Y-%m-%d %H:%M}"
+        f"{posted}; {counts} in the balance.",
         lines=book.db.read(lines.order_by(e.c.created_at, e.c.transaction_id)),
     )
 
@@ -260,10 +262,12 @@ def statement(book: Book, account_id: int | str | None, when: Period) -> Answer:
     )
     line = sa.select(e, _as(MONEY, "balance", running)).where(own, booked).subquery("line")
     lines = sa.select(line).where(when.holds(line.c.moment))
+    found = book.db.read(balances.order_by(e.c.currency))
+    said = f"from {when}" if found.height else "nothing is booked on it"
     return Answer(
-        "Account {} is {} ({}); {}.".format(number, *account.row(0), when),
+        "Account {} is {}, {}: {}.".format(number, *account.row(0), said),
         lines=book.db.read(lines.order_by(line.c.currency, line.c.moment, line.c.transaction_id)),
-        balances=book.db.read(balances.order_by(e.c.currency)),
+        balances=found,
         ageing=ageing(book, when.as_of, account=number),
     )
 
@@ -284,7 +288,7 @@ def ageing(book: Book, as_of: dt.date, *, account: int | None = None) -> pl.Data
     is the sum. It is due on the earliest due date of its invoices and fees (where that is missing,
     on the day they were booked), and is as many days past due as lie between that day and `as_of`.
     `unmatched` is what no open invoice stands for: overpaid documents, payments without an invoice.
-    All columns together are the balance.
+    Not due, overdue and unmatched together are the balance.
     """
     d, youngest = _documents(book, as_of), as_of
     ages = {"not_due": d.c.due >= as_of}
@@ -294,8 +298,9 @@ def ageing(book: Book, as_of: dt.date, *, account: int | None = None) -> pl.Data
     ages["over_90"] = d.c.due < youngest
     owed = sa.and_(d.c.amount > 0, d.c.due.is_not(None))
     sums = [_sum(name, d.c.amount, owed & age) for name, age in ages.items()]
-    unmatched = _sum("unmatched", sa.case((owed, 0), else_=d.c.amount))
-    chosen = sa.select(d.c.currency, *sums, unmatched, _sum("balance", d.c.amount))
+    sums.append(_sum("overdue", d.c.amount, owed & (d.c.due < as_of)))
+    sums.append(_sum("unmatched", sa.case((owed, 0), else_=d.c.amount)))
+    chosen = sa.select(d.c.currency, *sums, _sum("balance", d.c.amount))
     if account is not None:
         chosen = chosen.where(d.c.account_id == account)
     return book.db.read(chosen.group_by(d.c.currency).order_by(d.c.currency))

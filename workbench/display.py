@@ -43,13 +43,15 @@ def table(
     rows: int = 50,
     rest: str | None = None,
     empty: str | None = None,
+    decimals: int = 0,
 ) -> Shown:
     """Show a frame as a table with a caption, cut to its first `rows` rows.
 
     `columns` picks columns, and as a mapping names them for the reader. `rest` says where the
     rows that are cut can be found ("data/colors.csv"). `empty` is said instead of a table without
-    rows. Numbers are shown exactly, without trailing zeros; identifiers without thousands
-    separators; midnights as days.
+    rows. Numbers are shown exactly, without trailing zeros, but with `decimals` places (2 for
+    money) where no number of a column has more; identifiers without thousands separators;
+    midnights as days.
     """
     from great_tables import GT
 
@@ -58,13 +60,16 @@ def table(
         return _said(empty)
     chosen = frame.select(*labels)
     numbers = chosen.select(cs.numeric()).columns
+    readable = _readable(chosen.head(rows))
+    padded = [c.name for c in readable.select(cs.float()) if (c.round(decimals) == c).all()]
     shown = (
-        GT(_readable(chosen.head(rows)), id=_slug(caption))
+        GT(readable, id=_slug(caption))
         .tab_header(title=caption)
         .cols_label({name: label for name, label in labels.items() if name != label})
         .cols_align(align="right", columns=numbers)
         .fmt_integer(columns=cs.integer(), sep_mark=",")
         .fmt_number(columns=cs.float(), decimals=SHOWN_DECIMALS, drop_trailing_zeros=True)
+        .fmt_number(columns=padded if decimals else [], decimals=decimals)
         .sub_missing(missing_text="–")
     )
     if chosen.height > rows:
@@ -87,12 +92,14 @@ def details(
     rows: int = 10,
     rest: str | None = None,
     empty: str | None = None,
+    decimals: int = 0,
 ) -> Shown:
     """Show the rows of each value of the column `by` in a small table that a click unfolds.
 
     Values come in the order in which they first appear: the first `groups` of them, with their
     first `rows` rows. `about` names columns whose first value stands beside the value. `columns`,
-    `rest`, `empty` and how values are written are those of `table()`. In print all is unfolded.
+    `rest`, `empty`, `decimals` and how values are written are those of `table()`. In print all is
+    unfolded.
     """
     if frame.is_empty() and empty is not None:
         return _said(empty)
@@ -104,7 +111,7 @@ def details(
     heads = pl.concat([frame.clear(), *(part.head(rows) for part in parts)]).select(*labels)
     right = " ".join(f"r{n}" for n, dtype in enumerate(heads.dtypes, 1) if dtype.is_numeric())
     header = "".join(f'<th scope="col">{html.escape(label)}</th>' for label in labels.values())
-    lines = iter(_texts(heads))
+    lines = iter(_texts(heads, decimals))
     shown = []
     for (name, *facts), part in zip(_texts(firsts), parts, strict=True):
         size = f"{part.height:,} row{'s' * (part.height != 1)}"
@@ -197,18 +204,18 @@ def _readable(frame: pl.DataFrame) -> pl.DataFrame:
     return days.select(_for_formatting(column) for column in days)
 
 
-def _texts(frame: pl.DataFrame) -> list[tuple[str, ...]]:
+def _texts(frame: pl.DataFrame, decimals: int = 0) -> list[tuple[str, ...]]:
     """Write rows as `table()` shows them, escaped."""
-    return list(zip(*map(_written, _readable(frame)), strict=True))
+    columns = (_written(column, decimals) for column in _readable(frame))
+    return list(zip(*columns, strict=True))
 
 
-def _written(column: pl.Series) -> list[str]:
+def _written(column: pl.Series, decimals: int) -> list[str]:
     if column.dtype.is_float():
-        form = f",.{SHOWN_DECIMALS}f"
-        texts = [
-            v if v is None else format(v + 0.0, form).rstrip("0").rstrip(".")  # no -0
-            for v in column.fill_nan(None)
-        ]
+        padded = decimals and (column.round(decimals) == column).all()
+        form = f",.{decimals if padded else SHOWN_DECIMALS}f"
+        texts = [v if v is None else format(v + 0.0, form) for v in column.fill_nan(None)]  # no -0
+        texts = texts if padded else [text and text.rstrip("0").rstrip(".") for text in texts]
     else:
         form = "," if column.dtype.is_integer() else ""
         texts = [v if v is None else format(v, form) for v in column.to_list()]
