@@ -1,4 +1,4 @@
-"""A plan of eight runs, against papermill and nbconvert, one after the other, for each of them."""
+"""The demo plan, against papermill and nbconvert, one after the other, for each of its runs."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ def measure() -> str:
         kernels.warm(None)
         warm = [_seconds_here(Path(folder)) for _ in range(2)][-1]
         memory = _memory_of_four(Path(folder))
+    runs = len(read_plan(PLAN))
     return table(
-        ("the plan params/demo.yaml, 8 runs", "seconds", "papermill + nbconvert are slower by"),
+        (f"the demo plan, {runs} runs", "seconds", "papermill + nbconvert are slower by"),
         ("workbench batch, the command", f"{cold:.1f}", f"{peer / cold:.1f}"),
         ("again in the same process", f"{warm:.1f}", f"{peer / warm:.1f}"),
-        ("papermill, then nbconvert, 8 times", f"{peer:.1f}", ""),
+        (f"papermill, then nbconvert, {runs} times", f"{peer:.1f}", ""),
     ) + (f"\nFour runs at once: {memory / 1e6:,.0f} MB for runner, forkserver and kernels.\n")
 
 
