@@ -16,7 +16,7 @@ from sqlalchemy import NullPool, create_engine, func, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.schema import CreateSchema, DropSchema
 
-from workbench.demo import billing, marketpulse
+from workbench.demo import billing, documents, marketpulse, shop
 from workbench.errors import ConnectionFailed
 
 if TYPE_CHECKING:
@@ -34,7 +34,12 @@ class SampleSchema(Protocol):
         ...
 
 
-SCHEMAS: dict[str, SampleSchema] = {"marketpulse": marketpulse, "billing": billing}
+SCHEMAS: dict[str, SampleSchema] = {
+    "marketpulse": marketpulse,
+    "billing": billing,
+    "shop": shop,
+    "documents": documents,
+}
 """The sample schemas by name, in load order."""
 
 DEFAULT_ROWS = 20_000
