@@ -8,33 +8,37 @@ asking for the same once more.
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
 import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, nullcontext, suppress
-from dataclasses import asdict, dataclass, field
-from graphlib import CycleError, TopologicalSorter
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import polars as pl
-import polars.selectors as cs
 import sqlalchemy as sa
 from sqlalchemy import exc
 
 from workbench import extracts, masking, oracle, partitions
 from workbench.errors import ConnectionFailed, DataError, UsageError, WorkbenchError, fault_of
 from workbench.profiling import catalog, dictionary
-from workbench.profiling.model import Table
 from workbench.profiling.survey import progress_bar
-from workbench.profiling.wording import count
 from workbench.reporting.text import inert
+from workbench.sample_files import (
+    Listed,
+    Sample,
+    csv_text,
+    entry,
+    json_rows,
+    pretty,
+    read_json,
+    read_me,
+    structure,
+)
 from workbench.settings import cache_folder
 from workbench.statements import begins_select, compiled
 
@@ -43,45 +47,8 @@ if TYPE_CHECKING:
 
 INFO, TABLES, README = "database_info.json", "accessible_tables.json", "README.txt"
 OURS = (TABLES, README, "*_sample_*.csv", "*_sample_*.json", "*_schema.json", INFO)
-FIRST, MOST = 100, 100_000  # rows in a JSON file, and in any
-MOST_BYTES = 256 << 20  # of a table, in memory
+MOST = 100_000  # rows of a table
 HELD = ("bytea", "json", "jsonb")  # of PostgreSQL's types, what a frame holds as it is
-# https://owasp.org/www-community/attacks/CSV_Injection
-FORMULA = r"(?s)^(?:[=@\t\r\n＝＋－＠]|[+-](?:$|.*[^\d.,])).*"
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A table or view that the account sees; `readable`: it may be selected from."""
-
-    schema: str
-    table: Table
-    readable: bool
-
-    @property
-    def name(self) -> str:
-        """The name as `db.table` takes it: parts with a dot or a quote in double quotes."""
-        odd = re.compile(r'[."]')
-        parts = (self.schema, self.table.name)
-        return ".".join('"' + p.replace('"', '""') + '"' if odd.search(p) else p for p in parts)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What was got of a table: rows, masked columns and why, files by their names in the folder.
-
-    `order` are the columns that the rows are in the order of, `read` is when (UTC) the state was
-    seen that they are from; `problem` says why there are none.
-    """
-
-    name: str
-    rows: int = 0
-    columns: int = 0
-    order: Sequence[str] = ()
-    masked: Mapping[str, str] = field(default_factory=dict)
-    files: Sequence[str] = ()
-    read: str | None = None
-    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -98,11 +65,11 @@ class Samples:
 
     def first_rows(self, sample: Sample) -> pl.DataFrame:
         """Return the first rows of a table as its JSON file has them."""
-        return pl.DataFrame(_json(self.folder / sample.files[1]), infer_schema_length=None)
+        return pl.DataFrame(read_json(self.folder / sample.files[1]), infer_schema_length=None)
 
     def columns(self, sample: Sample) -> pl.DataFrame:
         """Return a row for each column of a table, as its JSON file has them."""
-        found = _json(self.folder / sample.files[2])["columns"]
+        found = read_json(self.folder / sample.files[2])["columns"]
         return pl.DataFrame(found, infer_schema_length=None)
 
 
@@ -131,6 +98,9 @@ def extract_samples(
     if not 1 <= rows <= MOST:
         hint = "A whole table goes into one file: workbench extract SOURCE TABLE -o FILE."
         raise UsageError(f"A sample has 1 to {MOST:,} rows, not {rows:,}.", hint)
+    if any(map(begins_select, tables)):
+        hint = "It goes into one file: workbench extract SOURCE STATEMENT -o FILE."
+        raise UsageError("Samples are of tables, and this is a statement.", hint)
     if mask and unmasked:
         raise UsageError("Columns to mask were named, and that nothing is to be masked.")
     from workbench.database import Database, connect
@@ -184,9 +154,6 @@ def _chosen(db: Database, listed: Sequence[Listed], tables: Sequence[str]) -> li
         return [each for each in listed if each.readable and each.table.kind != "view"]
     chosen = list[Listed]()
     for name in tables:
-        if begins_select(name):
-            hint = "It goes into one file: workbench extract SOURCE STATEMENT -o FILE."
-            raise UsageError("Samples are of tables, and this is a statement.", hint)
         schema, bare = parts_of(name)
         near = [x for x in listed if not schema or x.schema.lower() == schema.lower()]
         near = [each for each in near if each.schema == schema] or near
@@ -210,14 +177,15 @@ def _opened(folder: Path, request: Mapping[str, Any], anew: bool, *, own: bool) 
     for left in folder.glob(".*.partial"):  # by a process that was killed outright
         shutil.rmtree(left)
     if any(folder.iterdir()):
-        before: dict[str, Any] = {}
+        before: Any = None
         with suppress(FileNotFoundError, ValueError):
-            before = _json(folder / INFO)
-        if "request" not in before:
+            before = read_json(folder / INFO)
+        if not isinstance(before, dict) or not isinstance(before.get("request"), dict):
             hint = "Choose a new folder, or an empty one."
             raise UsageError(f"{folder} holds something else than samples.", hint)
         if not anew:
-            if other := [name for name in request if request[name] != before["request"][name]]:
+            asked = before["request"]
+            if other := [name for name in request if request[name] != asked.get(name)]:
                 said = f"{folder} holds samples of another request: other {', '.join(other)}."
                 hint = "Choose another folder, or say --overwrite (overwrite=True) to begin anew."
                 raise UsageError(said, hint)
@@ -234,7 +202,7 @@ def _opened(folder: Path, request: Mapping[str, Any], anew: bool, *, own: bool) 
 
 def _key_file(info: Mapping[str, Any]) -> Path:
     """Say where the key of the tokens is until all is written: never beside the samples."""
-    return cache_folder() / "extracts" / str(info["extract"])
+    return cache_folder() / "extracts" / Path(info["extract"]).name
 
 
 @dataclass
@@ -256,7 +224,9 @@ class _Extract:
         ends = (f"sample_{stamp}Z.csv", f"sample_{stamp}Z.json", "schema.json")
         files = {x.name: tuple(f"{stems[x.name]}_{end}" for end in ends) for x in self.chosen}
         done = {x.name: kept for x in self.chosen if (kept := self._kept(x, files[x.name]))}
-        todo = _parents_first([each for each in self.chosen if each.name not in done])
+        todo = [each for each in self.chosen if each.name not in done]
+        # First those that others refer to: what is found in them is masked in the others as well.
+        todo.sort(key=lambda each: bool(each.table.foreign_keys))
         if todo or not self.info["complete"]:
             self.key = self._key() if todo else b""
             self._begin()
@@ -270,23 +240,22 @@ class _Extract:
 
     def _kept(self, each: Listed, files: Sequence[str]) -> Sample | None:
         """Give what an earlier try has written of a table, if all of it is there."""
-        with suppress(FileNotFoundError):
-            sample = Sample(**_json(self.folder / files[2])["sample"])
-            if all((self.folder / name).is_file() for name in files):
-                for column, why in sample.masked.items():
-                    self.masked.setdefault((each.schema, each.table.name, column), why)
-                return sample
-        return None
+        if not all((self.folder / name).is_file() for name in files):
+            return None
+        told = read_json(self.folder / files[2])["sample"]
+        for column, why in told["masked"].items():
+            self.masked.setdefault((each.schema, each.table.name, column), why)
+        return Sample(**{**told, "files": files})
 
     def _begin(self) -> None:
         health = self.db.health()
         self.info |= {
             "complete": False, "source": self.db.name, "server": health.server,
             "version": health.version, "schemas": sorted({each.schema for each in self.listed}),
-            "read": _now(), "workbench": version("workbench"),
+            "read": _now("milliseconds"), "workbench": version("workbench"),
         }  # fmt: skip
-        self._write(INFO, _pretty(self.info))
-        self._write(TABLES, _pretty([entry(each) for each in self.listed]))
+        self._write(INFO, pretty(self.info))
+        self._write(TABLES, pretty([entry(each) for each in self.listed]))
 
     def _read(self, todo: Sequence[Listed]) -> Iterator[tuple[Listed, pl.DataFrame | str]]:
         """Yield each table with its first rows, or why there are none, all of one state."""
@@ -297,9 +266,7 @@ class _Extract:
             if connection.dialect.name == "postgresql":
                 isolation = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
                 connection.exec_driver_sql(isolation)
-                # The state is that of the first statement.
-                self.info["read"] = _now()
-                connection.exec_driver_sql("SELECT 1")
+                connection.exec_driver_sql("SELECT 1")  # the state is that of the first statement
             elif not db.source.read_only:
                 oracle.begin_read_only(connection)
             for each in todo:
@@ -327,9 +294,9 @@ class _Extract:
             got = masking.mask(got, list(masked), self.key) if masked else got
         order = table.primary_key.columns if table.primary_key else ()
         sample = Sample(each.name, got.height, got.width, order, masked, files, self.info["read"])
-        self._write(files[0], _csv(got))
-        self._write(files[1], _pretty(_rows(got.head(FIRST))))
-        self._write(files[2], _pretty(_structure(each, sample)))
+        self._write(files[0], csv_text(got))
+        self._write(files[1], pretty(json_rows(got)))
+        self._write(files[2], pretty(structure(each, sample)))
         return sample
 
     def _key(self) -> bytes:
@@ -347,14 +314,18 @@ class _Extract:
             "failed": {each.name: each.problem for each in samples if each.problem},
         }  # fmt: skip
         skipped = [x.name for x in self.listed if not x.readable and x not in self.chosen]
-        self._write(README, _readme(self.info, samples, skipped).encode())
-        self._write(INFO, _pretty(self.info))
+        self._write(README, read_me(self.info, samples, skipped).encode())
+        self._write(INFO, pretty(self.info))
         if complete:
             _key_file(self.info).unlink(missing_ok=True)
 
     def _write(self, name: str, content: bytes) -> None:
         with extracts.told(self.folder / name), extracts.whole(self.folder / name, True) as path:
             path.write_bytes(content)
+
+
+def _now(timespec: str = "seconds") -> str:
+    return dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec=timespec)
 
 
 def _first(db: Database, connection: sa.Connection, each: Listed, rows: int) -> pl.DataFrame | str:
@@ -375,13 +346,9 @@ def _first(db: Database, connection: sa.Connection, each: Listed, rows: int) -> 
     with connection.begin_nested() if postgresql else nullcontext() as savepoint:
         try:
             dictionary.bound_waits(connection)
-            frames, size = list[pl.DataFrame](), 0
             timeout, numbers = db.source.call_timeout, db.source.numbers
-            with closing(db._dialect.batches(driver, text, values, numbers, timeout)) as batches:
-                while size < MOST_BYTES and (frame := next(batches, None)) is not None:
-                    frames.append(frame)
-                    size += frame.estimated_size()
-            found = pl.concat(frames)
+            batches = db._dialect.batches(driver, text, values, numbers, timeout)
+            found: pl.DataFrame = pl.concat(batches)
             found.columns = [column.name for column in table.columns]
             return found
         except DataError as error:
@@ -397,91 +364,3 @@ def _first(db: Database, connection: sa.Connection, each: Listed, rows: int) -> 
     if isinstance(failure, ConnectionFailed):
         raise failure
     return failure.message
-
-
-def _parents_first(tables: Sequence[Listed]) -> list[Listed]:
-    """Order tables so that one stands after those it refers to, where that can be."""
-    named = {(each.schema, each.table.name): each for each in tables}
-    sorter = TopologicalSorter({
-        place: {(key.to_schema or place[0], key.to_table) for key in each.table.foreign_keys}
-        & named.keys() - {place}
-        for place, each in named.items()
-    })  # fmt: skip
-    try:
-        return [named[place] for place in sorter.static_order()]
-    except CycleError:
-        return list(tables)
-
-
-def _csv(frame: pl.DataFrame) -> bytes:
-    """Write a CSV file as Excel reads it: a byte order mark, CRLF, and no formula."""
-    safe = frame.with_columns(cs.string().str.replace(FORMULA, "'$0"))
-    written = extracts.texts(safe, "%Y-%m-%d %H:%M:%S", set())
-    written.columns = (
-        pl.Series(frame.columns, dtype=pl.String).str.replace(FORMULA, "'$0").to_list()
-    )
-    null = '""' if frame.width == 1 else ""
-    text = written.write_csv(include_bom=True, line_terminator="\r\n", null_value=null)
-    return text.encode()
-
-
-def _rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
-    """Give rows as JSON holds them, by the rules of JSON lines."""
-    exact = extracts.for_json(frame, set(), set())
-    return [json.loads(line) for line in exact.write_ndjson().split("\n") if line]
-
-
-def entry(each: Listed) -> dict[str, Any]:
-    """Give what is listed of a table."""
-    table, key = each.table, each.table.primary_key
-    return {
-        "schema": each.schema, "table": table.name, "kind": table.kind, "readable": each.readable,
-        "columns": len(table.columns), "estimated_rows": table.rows and table.rows.value,
-        "comment": table.comment, "primary_key": key and list(key.columns),
-    }  # fmt: skip
-
-
-def _structure(each: Listed, sample: Sample) -> dict[str, Any]:
-    """Give a table's columns and keys; a masked column's default may be a value too."""
-    table, masked = each.table, sample.masked
-    return {
-        **entry(each),
-        "columns": [
-            {
-                "name": c.name, "type": c.type, "nullable": c.nullable, "comment": c.comment,
-                "default": "masked" if c.default and c.name in masked else c.default,
-                "masked": masked.get(c.name),
-            }
-            for c in table.columns
-        ],
-        "unique": [list(key.columns) for key in table.unique],
-        "foreign_keys": [asdict(key) for key in table.foreign_keys],
-        "indexes": [
-            {"name": x.name, "columns": x.columns, "unique": x.unique} for x in table.indexes
-        ],
-        "sample": asdict(sample),
-    }  # fmt: skip
-
-
-def _readme(info: Mapping[str, Any], samples: Sequence[Sample], closed: Sequence[str]) -> str:
-    """Say in plain words what is in the folder."""
-    # No page, so nothing is escaped; names come from the database, and stay on their line.
-    environment = jinja2.Environment(  # noqa: S701
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-        finalize=lambda text: " ".join(inert(str(text)).split()),
-    )  # fmt: skip
-    template = files("workbench").joinpath("samples.txt.j2").read_text("utf-8")
-    facts = {"info": info, "samples": samples, "closed": closed, "first": FIRST, "count": count}
-    return environment.from_string(template).render(facts)
-
-
-def _pretty(content: Any) -> bytes:
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec="seconds")

@@ -142,26 +142,26 @@ def _samples(
 
 
 def _list(source: str, schemas: tuple[str, ...], as_json: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from workbench.database import connect
     from workbench.reporting.text import inert
-    from workbench.samples import entry, list_tables
+    from workbench.sample_files import entry
+    from workbench.samples import list_tables
 
     with cancellable(), connect(source) as db:
         found = list_tables(db, schemas)
     if as_json:
         click.echo(json.dumps([entry(each) for each in found], indent=2, ensure_ascii=False))
         return
-    grid = Table("table", "kind", "rows", "comment", box=None, pad_edge=False)
-    grid.columns[2].justify = "right"
+    lines = [["TABLE", "KIND", "ROWS", "COMMENT"]]
     for each in found:
-        rows = f"~{each.table.count:,}" if each.table.rows else "–"
-        kind = each.table.kind if each.readable else f"{each.table.kind}, closed to this account"
-        grid.add_row(*(Text(inert(x)) for x in (each.name, kind, rows, each.table.comment or "")))
-    Console().print(grid)
+        table = each.table
+        kind = table.kind if each.readable else f"{table.kind}, closed"
+        rows = f"~{table.count:,}" if table.rows else "?"
+        told = (each.name, kind, rows, table.comment or "")
+        lines.append([" ".join(inert(text).split()) for text in told])
+    wide = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for name, kind, rows, comment in lines:
+        click.echo(f"{name:{wide[0]}}  {kind:{wide[1]}}  {rows:>{wide[2]}}  {comment}".rstrip())
 
 
 def _typed(text: str) -> Any:

@@ -1,0 +1,566 @@
+"""Samples hold structure and first rows of one state, whole, and no personal data."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import psycopg
+import pytest
+import sqlalchemy as sa
+from commands import command
+from conftest import BIN
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from standin import Oracle
+from test_oracle_colors import drop_everything
+
+from workbench import embedded, masking, partitions, samples
+from workbench.database import connect
+from workbench.profiling.model import Column
+
+IBAN, CARD = "DE89370400440532013000", 4111111111111111  # both of ISO's and issuers' own examples
+PERSONS = [
+    # id, full_name, email, reach, mobile, account, card, note, facts, grade
+    (3, "Zoë O'Neil", "zoe@firm.example", "+44 20 7946 0018", "0207 946", IBAN, CARD,
+     "ask zoe.private@home.example", '{"tel": "+49 170 7654321"}', "secret grade C"),
+    (1, "Ada Byron", None, "+1 202 555 0143", None, None, None, None, None, None),
+    (2, "Bob Ray", "bob@firm.example", "+44 20 7946 0991", "0207 947", "DE 12", 7, "nothing", "{}",
+     "secret grade A"),
+]  # fmt: skip
+HIDDEN = [
+    "Zoë O'Neil", "Ada Byron", "Bob Ray", "@firm", "7946", "202 555", "0207", IBAN, str(CARD),
+    "zoe.private", "7654321", "secret grade",
+]  # fmt: skip
+FORMULAS = [
+    "=1+1", "+1+cmd|' /C calc'!A0", "-1-1", "@SUM(A1)", "\tx", '=";"', "+49", "-5", "-", "'",
+]  # fmt: skip
+MADE = f"""
+CREATE TABLE persons (id bigint PRIMARY KEY, full_name text NOT NULL,
+    email text UNIQUE DEFAULT 'nobody@firm.example', reach text, mobile varchar(20), account text,
+    number numeric(16), note text, facts jsonb, grade text);
+COMMENT ON TABLE persons IS 'Who they are'; COMMENT ON COLUMN persons.grade IS 'Confidential';
+CREATE TABLE "a/loans" (id int PRIMARY KEY, borrower text REFERENCES persons (email), amount
+    numeric(17, 2), rate float, big bigint, made timestamp, empty text);
+INSERT INTO persons VALUES {{persons}};
+INSERT INTO "a/loans" VALUES (2, 'zoe@firm.example', 123456789012345.67, 0.1, 9007199254740993,
+    '2026-01-09 10:30:00.5', ''), (1, NULL, 1.50, NULL, 1, NULL, NULL),
+    (3, 'bob@firm.example', 0, 1, 2, '2026-01-09', 'x');
+CREATE INDEX by_amount ON "a/loans" (amount, (rate + 1));
+CREATE TABLE "Formulas %s :x ""é"" !" ("=n" int PRIMARY KEY, "a,b;c" text);
+INSERT INTO "Formulas %s :x ""é"" !" VALUES {{formulas}};
+CREATE TABLE empty (n int); CREATE TABLE "Case" (n int); CREATE TABLE "case" (n int);
+CREATE TABLE "{"x" * 63}" (n int); CREATE TABLE "../up" (n int); CREATE TABLE "a.b" (n int);
+CREATE TABLE wide ({", ".join(f"c{n} int DEFAULT {n}" for n in range(300))});
+INSERT INTO wide DEFAULT VALUES;
+CREATE TABLE odd (tags text[], net inet, free numeric, span interval, raw bytea, mood int4range);
+INSERT INTO odd VALUES ('{{{{a,"b c"}}}}', '10.0.0.1/8', 'NaN', '1 mon 2 days', '\\x00ff', '[1,5)');
+CREATE VIEW adults AS SELECT full_name, id FROM persons;
+"""
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def one(folder: Path, pattern: str) -> Path:
+    [found] = folder.glob(pattern)
+    return found
+
+
+def content(folder: Path, pattern: str) -> Any:
+    return json.loads(one(folder, pattern).read_text("utf-8"), parse_float=Decimal)
+
+
+def records(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file, strict=True))
+
+
+@pytest.fixture(scope="module")
+def admin(schema: str) -> Iterator[psycopg.Connection]:
+    url = embedded.connection_url().set(drivername="postgresql").render_as_string()
+    with psycopg.connect(url, autocommit=True) as connection:
+        words = {
+            "persons": ", ".join(f"({', '.join(map(literal, row))})" for row in PERSONS),
+            "formulas": ", ".join(f"({n}, {literal(x)})" for n, x in enumerate(FORMULAS)),
+        }
+        connection.execute(f"SET search_path TO {schema}; {MADE.format(**words)}")
+        yield connection
+
+
+def literal(value: Any) -> str:
+    if value is None or isinstance(value, int):
+        return "NULL" if value is None else str(value)
+    return "'" + value.replace("'", "''") + "'"
+
+
+@pytest.fixture(scope="module")
+def taken(admin: psycopg.Connection, schema: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Samples of all tables of the schema."""
+    folder = tmp_path_factory.mktemp("samples") / "for a desk"
+    done = command("extract", "demo", "--schema", schema, "--out", str(folder))
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_the_folder_says_what_is_in_it(taken: Path, schema: str) -> None:
+    info = content(taken, "database_info.json")
+    assert (info["source"], info["server"], info["schemas"]) == ("demo", "PostgreSQL", [schema])
+    assert (info["request"]["rows"], info["one_state"], info["complete"]) == (1000, True, True)
+    assert info["masked"][f"{schema}.persons"]["email"] == "e-mail, by its name"
+    listed = {entry["table"]: entry for entry in content(taken, "accessible_tables.json")}
+    assert listed["persons"] == {
+        "schema": schema, "table": "persons", "kind": "table", "readable": True, "columns": 10,
+        "estimated_rows": listed["persons"]["estimated_rows"], "comment": "Who they are",
+        "primary_key": ["id"],
+    }  # fmt: skip
+    assert listed["adults"]["kind"] == "view"
+    assert not list(taken.glob("*adults*"))
+    read_me = (taken / "README.txt").read_text("utf-8")
+    assert f"\n  {schema}.persons: 3 rows, 10 columns; {schema}.persons_sample_" in read_me
+    assert f"\n  {schema}.persons.number (card number, by its values)\n" in read_me
+    for text in (read_me, json.dumps(info)):
+        assert str(taken.parent) not in text
+        assert "/demo?" not in text
+
+
+def test_the_structure_is_what_the_database_says(taken: Path, schema: str) -> None:
+    found = content(taken, "*a_loans*_schema.json")
+    assert found["table"] == "a/loans"
+    assert {column["name"]: column["type"] for column in found["columns"]} == {
+        "id": "integer", "borrower": "text", "amount": "numeric(17,2)", "rate": "double precision",
+        "big": "bigint", "made": "timestamp without time zone", "empty": "text",
+    }  # fmt: skip
+    assert [column["name"] for column in found["columns"] if not column["nullable"]] == ["id"]
+    [key] = found["foreign_keys"]
+    assert (key["columns"], key["to_table"], key["to_columns"]) == (
+        ["borrower"], "persons", ["email"],
+    )  # fmt: skip
+    assert found["indexes"] == [
+        {"name": "by_amount", "columns": ["amount", None], "unique": False}
+    ]  # fmt: skip
+    assert found["sample"]["order"] == ["id"]
+    persons = content(taken, f"{schema}.persons_schema.json")
+    assert (persons["primary_key"], persons["unique"]) == (["id"], [["email"]])
+
+
+def test_rows_are_exact_and_in_the_order_of_the_key(taken: Path) -> None:
+    rows = content(taken, "*a_loans*_sample_*.json")
+    tokens = {row.pop("borrower") for row in rows[1:]}
+    assert all(re.fullmatch("masked-[0-9a-f]{16}", token) for token in tokens)
+    assert rows == [
+        {"id": 1, "borrower": None, "amount": "1.5", "rate": None, "big": "1", "made": None,
+         "empty": None},
+        {"id": 2, "amount": "123456789012345.67", "rate": Decimal("0.1"),
+         "big": "9007199254740993", "made": "2026-01-09T10:30:00.500000", "empty": ""},
+        {"id": 3, "amount": "0", "rate": Decimal("1.0"), "big": "2",
+         "made": "2026-01-09T00:00:00.000000", "empty": "x"},
+    ]  # fmt: skip
+    [_, second, _] = records(one(taken, "*a_loans*.csv"))
+    assert (second["amount"], second["big"]) == ("123456789012345.67", "9007199254740993")
+
+
+def test_excel_opens_the_csv_and_runs_nothing(taken: Path) -> None:
+    path = one(taken, "*Formulas*.csv")
+    raw = path.read_bytes()
+    assert raw.startswith(b"\xef\xbb\xbf'=n,")
+    assert raw.count(b"\r\n") == 1 + len(FORMULAS) == raw.count(b"\n")
+    found = [row["a,b;c"] for row in records(path)]
+    assert found == [
+        "'=1+1", "'+1+cmd|' /C calc'!A0", "'-1-1", "'@SUM(A1)", "'\tx", "'=\";\"", "+49", "-5",
+        "'-", "'",
+    ]  # fmt: skip
+    exact = content(taken, "*Formulas*_sample_*.json")
+    assert [row["a,b;c"] for row in exact] == FORMULAS
+
+
+def test_no_personal_value_is_in_any_file(taken: Path, schema: str) -> None:
+    for name, raw in files(taken).items():
+        for value in HIDDEN:
+            for form in (value, json.dumps(value)[1:-1]):
+                assert form.encode() not in raw, (name, value)
+    persons = records(one(taken, f"{schema}.persons_*.csv"))
+    assert [row["id"] for row in persons] == ["1", "2", "3"]
+    shown = {
+        name for row in persons for name, value in row.items() if not value.startswith("masked-")
+    }
+    assert shown >= {"id", "email", "note"}  # nulls stay nulls
+    assert {row["email"] for row in persons} & {""}
+
+
+def test_equal_values_have_equal_tokens_in_one_folder_only(
+    taken: Path, schema: str, project: Path
+) -> None:
+    def tokens(folder: Path, pattern: str, column: str) -> set[str]:
+        return {row[column] for row in records(one(folder, pattern))} - {""}
+
+    emails = tokens(taken, f"{schema}.persons_*.csv", "email")
+    assert len(emails) == 2
+    assert tokens(taken, "*a_loans*.csv", "borrower") == emails
+    done = command("extract", "demo", f"{schema}.persons", "--out", "again")
+    assert done.returncode == 0, done.stderr
+    assert not tokens(project / "again", "*.csv", "email") & emails
+    assert not list((Path(os.environ["WORKBENCH_CACHE"]) / "extracts").glob(
+        content(project / "again", "database_info.json")["extract"]
+    ))  # fmt: skip
+
+
+def test_names_of_tables_become_safe_names_of_files(taken: Path, schema: str) -> None:
+    names = [name.removesuffix("_schema.json") for name in files(taken) if "_schema." in name]
+    assert len({name.lower() for name in names}) == 11
+    assert all(re.fullmatch(r"[\w.-]{1,120}", name, re.ASCII) for name in names)
+    tables = {content(taken, f"{name}_schema.json")["table"] for name in names}
+    assert tables >= {"../up", "Case", "case", "x" * 63, 'Formulas %s :x "é" !', "a.b"}
+
+
+@given(st.lists(st.text(max_size=200), unique=True, max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_any_names_become_names_of_files_on_any_system(names: list[str]) -> None:
+    names = list(dict.fromkeys([*names, "con.a", "NUL", "aux.b", "Com1", "con", "a/b", "A/B"]))
+    stems = partitions.stems(list(names)).values()
+    assert len({stem.lower() for stem in stems}) == len(names)
+    for stem in stems:
+        assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", stem)
+        assert stem.lower().split(".")[0] not in {"con", "prn", "aux", "nul", "com1", "lpt1"}
+
+
+def test_types_without_an_equal_are_texts(taken: Path) -> None:
+    [row] = content(taken, "*.odd_sample_*.json")
+    assert row == {
+        "tags": '{a,"b c"}', "net": "10.0.0.1/8", "free": "NaN", "span": "1 mon 2 days",
+        "raw": "00ff", "mood": "[1,5)",
+    }  # fmt: skip
+    assert len(content(taken, "*.wide_sample_*.json")[0]) == 300
+    assert content(taken, "*.empty_sample_*.json") == []
+
+
+def test_unmasked_shows_everything_and_says_so(admin: Any, schema: str, project: Path) -> None:
+    done = command("extract", "demo", f"{schema}.persons", "--unmasked", "--out", "open", "-q")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    rows = content(project / "open", "*_sample_*.json")
+    assert [row["full_name"] for row in rows] == ["Ada Byron", "Bob Ray", "Zoë O'Neil"]
+    assert (
+        "Nothing. Personal data stand here as they are" in (project / "open/README.txt").read_text()
+    )
+
+
+def test_a_column_is_masked_on_request_and_a_slip_is_told(
+    admin: Any, schema: str, project: Path
+) -> None:
+    words = ("extract", "demo", f"{schema}.a/loans", "--out", "x", "--mask")
+    done = command(*words, "A/loans.amuont")
+    assert done.returncode == 2
+    assert "no" not in files(project)
+    assert done.stderr.startswith(
+        "error: None of the tables has a column 'A/loans.amuont' to mask."
+    )
+    assert "Did you mean 'a/loans.amount'?" in done.stderr
+    done = command(*words, f"{schema.upper()}.A/LOANS.Amount", "--mask", "rate", "--json")
+    assert done.returncode == 0, done.stderr
+    [told] = json.loads(done.stdout)["tables"]
+    assert told["masked"].items() >= {"amount": "asked for", "rate": "asked for"}.items()
+    first = content(project / "x", "*_sample_*.json")[0]
+    assert (first["rate"], first["amount"][:7], first["big"]) == (None, "masked-", "1")
+
+
+def values(*texts: str | None) -> pl.Series:
+    return pl.Series(texts, dtype=pl.String)
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "kind"),
+    [("x", values("a", "see a.b@c.example, please"), "e-mail"),
+     ("x", values(*["plain"] * 20, "pay to DE89 3704 0044 0532 0130 00 PLEASE"), "IBAN"),
+     ("x", values(*["plain"] * 20, "4111-1111-1111-1111 (exp 01/30)"), "card number"),
+     ("x", values(*["plain"] * 20, "call +49 (170) 1234567."), "phone"),
+     ("x", pl.Series([1, CARD]), "card number"),
+     ("x", pl.Series([Decimal(CARD)], dtype=pl.Decimal(18, 2)), "card number"),
+     ("x", values("DE89370400440532013001", "AB12345678901234"), None),
+     ("x", values("2026-01-09 10:30:00", "17734072432755618", "+1.25"), None),
+     ("x", pl.Series([True]), None), ("x", values(None), None),
+     ("x", pl.Series([17734072432755618, 17603568072316753]), None)],
+)  # fmt: skip
+def test_personal_data_are_found_by_their_form(
+    name: str, found: pl.Series, kind: str | None
+) -> None:
+    told = masking.detected(Column(name, "text", "other"), found)
+    assert told == (kind and f"{kind}, by its values")
+
+
+def rename(toml: str) -> None:
+    Path("workbench.toml").write_text(toml)
+
+
+@pytest.fixture
+def reader(admin: psycopg.Connection, schema: str, project: Path) -> Iterator[str]:
+    """A source whose account may read some tables only."""
+    role = f"{schema}_reader"
+    admin.execute(f"CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA {schema} TO {role};")
+    admin.execute(f"GRANT SELECT ON persons, empty TO {role}")
+    url = embedded.connection_url().set(username=role).render_as_string()
+    (project / "workbench.toml").write_text(f'[sources.reader]\nurl = "{url}"\nschema = "{schema}"')
+    yield "reader"
+    admin.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_what_the_account_may_not_read_is_told(reader: str, schema: str, project: Path) -> None:
+    done = command("extract", reader, "--out", "all")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "closed" not in done.stdout
+    read_me = (project / "all" / "README.txt").read_text()
+    assert f'because this account may not read them\n\n  {schema}."../up"\n' in read_me or (
+        f"{schema}." in read_me.split("may not read them")[1]
+    )
+    assert len(list((project / "all").glob("*_schema.json"))) == 2
+    done = command("extract", reader, "wide", "empty", "--out", "some")
+    assert done.returncode == 3
+    assert done.stderr == (
+        f"error: {schema}.wide was not read: The account has no right to do this (42501).\n"
+    )
+    assert [path.name for path in (project / "some").glob("*_schema.json")] == [
+        f"{schema}.empty_schema.json"
+    ]
+    info = content(project / "some", "database_info.json")
+    assert (list(info["failed"]), info["complete"]) == ([f"{schema}.wide"], False)
+    done = command("extract", reader, "--list-tables", "--json")
+    listed = {entry["table"]: entry["readable"] for entry in json.loads(done.stdout)}
+    assert [name for name, readable in listed.items() if readable] == ["empty", "persons"]
+    done = command("extract", reader, "--list-tables")
+    assert re.search(rf"^{schema}.wide  +table, closed +\? *$", done.stdout, re.MULTILINE), (
+        done.stdout
+    )
+
+
+@pytest.fixture
+def pair(admin: psycopg.Connection) -> Iterator[None]:
+    made = "CREATE TABLE {0} (n int); INSERT INTO {0} VALUES (1)"
+    admin.execute("; ".join(made.format(name) for name in ("pair_a", "pair_b", "pair_c")))
+    yield
+    admin.execute("DROP TABLE IF EXISTS pair_a, pair_b, pair_c CASCADE")
+
+
+def extract_while(
+    schema: str, before: str, nth: int, work: Callable[[], object], **options: Any
+) -> samples.Samples:
+    """Extract three tables; before the `nth` statement that begins so, another session works."""
+    seen = []
+
+    def listen(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if statement.startswith(before):
+            seen.append(statement)
+            if len(seen) == nth:
+                work()
+
+    with connect("demo") as db:
+        sa.event.listen(db.engine, "before_cursor_execute", listen)
+        names = [f"{schema}.pair_{letter}" for letter in "abc"]
+        return samples.extract_samples(db, names, **options)
+
+
+@pytest.mark.usefixtures("pair")
+def test_a_table_dropped_meanwhile_does_not_cost_the_others(
+    admin: psycopg.Connection, schema: str, project: Path
+) -> None:
+    def drop() -> None:
+        admin.execute("DROP TABLE pair_b")
+
+    done = extract_while(schema, "SET TRANSACTION ISOLATION", 1, drop, out="x")
+    [failed] = done.failed
+    assert failed.name == f"{schema}.pair_b"
+    assert failed.problem is not None
+    assert failed.problem.endswith("no table or view of this name where the server looks (42P01).")
+    assert f"\n  {failed.name}: {failed.problem}\n" in (project / "x/README.txt").read_text()
+    before = files(project / "x")
+    admin.execute("CREATE TABLE pair_b AS SELECT 7 AS n")
+    done = samples.extract_samples("demo", [sample.name for sample in done.tables], out="x")
+    assert not done.failed
+    assert content(project / "x", "*pair_b_sample_*.json") == [{"n": 7}]
+    after = files(project / "x")
+    assert all(after[name] == raw for name, raw in before.items() if "pair_" in name)
+
+
+@pytest.mark.usefixtures("pair")
+def test_all_tables_are_of_one_state(admin: psycopg.Connection, schema: str, project: Path) -> None:
+    def write() -> None:
+        admin.execute("BEGIN; UPDATE pair_a SET n = 2; UPDATE pair_b SET n = 2; COMMIT")
+
+    done = extract_while(schema, "SAVEPOINT", 2, write, out="x")
+    assert [done.first_rows(sample).rows() for sample in done.tables] == [[(1,)]] * 3
+    done = samples.extract_samples("demo", [f"{schema}.pair_b"], out="y")
+    assert done.first_rows(done.tables[0]).rows() == [(2,)]
+
+
+@pytest.mark.usefixtures("pair")
+def test_a_value_that_nothing_holds_fails_its_table_only(
+    admin: psycopg.Connection, schema: str, project: Path
+) -> None:
+    admin.execute("DROP TABLE pair_a; CREATE TABLE pair_a AS SELECT date 'infinity' AS n")
+    admin.execute(
+        "DROP TABLE pair_b; CREATE VIEW pair_b AS SELECT CAST(full_name AS int) FROM persons"
+    )
+    try:
+        names = [f"{schema}.pair_{letter}" for letter in "abc"]
+        done = command("extract", "demo", *names, "--out", "x")
+    finally:
+        admin.execute("DROP VIEW pair_b")
+    assert done.returncode == 3
+    assert f"{schema}.pair_a was not read: Column 'n' holds a value of type date" in done.stderr
+    assert f"{schema}.pair_b was not read: A text cannot be read as the type" in done.stderr
+    assert content(project / "x", "*pair_c_sample_*.json") == [{"n": 1}]
+    assert not any(b"Byron" in raw for raw in files(project / "x").values())
+
+
+def test_the_same_request_finds_it_done_and_another_is_refused(
+    admin: Any, schema: str, project: Path
+) -> None:
+    words = ("extract", "demo", f"{schema}.persons", "--out", "x")
+    assert command(*words).returncode == 0
+    before = files(project / "x")
+    assert command(*words).returncode == 0
+    assert files(project / "x") == before
+    done = command(*words, "--rows", "2")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: x holds samples of another request: other rows.")
+    assert files(project / "x") == before
+    (project / "x" / "mine.txt").write_text("mine")
+    done = command(*words, "--rows", "2", "--overwrite")
+    assert done.returncode == 0, done.stderr
+    assert len(content(project / "x", "*persons_sample_*.json")) == 2
+    assert (project / "x" / "mine.txt").read_text() == "mine"
+    one(project / "x", "*.csv").unlink()
+    done = command(*words, "--rows", "2")
+    assert done.returncode == 2
+    assert "The key of the tokens in x is gone" in done.stderr
+
+
+@pytest.mark.parametrize("there", ["mine.txt", "database_info.json"])
+def test_a_folder_with_anything_else_in_it_is_left_alone(project: Path, there: str) -> None:
+    (project / "x").mkdir()
+    (project / "x" / there).write_text('{"mine": true}')
+    for more in ((), ("--overwrite",)):
+        done = command("extract", "demo", "marketpulse.dealers", "--out", "x", *more)
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: x holds something else than samples.")
+    assert files(project / "x") == {there: b'{"mine": true}'}
+    done = command("extract", "demo", "marketpulse.dealers", "--out", f"x/{there}")
+    assert (done.returncode, "is a file, not a folder" in done.stderr) == (2, True)
+    done = command("extract", "demo", "marketpulse.dealers", "--out", "no/where")
+    assert (done.returncode, "There is no folder no" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [("t", "does not say where"), ("t -o x.csv --out y", "-o does not go with --out"),
+     ("t -o x.csv --rows 5", "-o does not go with --rows"), ("--out x -p a 1", "--out does not go"),
+     ("t -o x.csv --unmasked", "--unmasked"), ("t --list-tables", "TABLE"), ("-o x.csv", "not 0"),
+     ("a b -o x.csv", "one table or statement, not 2"), ("--list-tables --out x", "--out"),
+     ("--out x --rows 0", "1 to 100,000 rows, not 0"), ("--out x --rows 100001", "not 100,001"),
+     ("--out x --mask a --unmasked", "nothing is to be masked"), ("t -o x.csv --mask a", "--mask"),
+     ("--out x SELECT", "this is a statement")],
+)  # fmt: skip
+def test_a_contradiction_is_one_sentence(project: Path, words: str, says: str) -> None:
+    given = [word.replace("SELECT", "SELECT 1") for word in words.split()]
+    done = command("extract", "demo", *given)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert says in done.stderr.splitlines()[0]
+    assert list(project.iterdir()) == []
+
+
+def test_a_table_that_is_not_there_is_told_with_the_nearest(project: Path) -> None:
+    done = command("extract", "demo", "marketpulse.dealer", "--out", "x")
+    assert done.returncode == 1
+    assert "Did you mean 'dealers'?" in done.stderr
+    assert list(project.iterdir()) == []
+
+
+WORDS = [str(BIN / "workbench"), "extract", "demo"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
+def test_a_full_disk_leaves_whole_files_and_can_be_completed(
+    admin: psycopg.Connection, schema: str, project: Path
+) -> None:
+    made = "CREATE TABLE full_{} AS SELECT n, md5(n::text) AS t FROM generate_series(1, {}) n"
+    admin.execute("; ".join(made.format(*each) for each in (("a", 9), ("b", 20_000))))
+    words = [f"{schema}.full_a", f"{schema}.full_b", "--rows", "20000", "--out", "disk/x"]
+    (project / "disk").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", "disk"]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    try:
+        done = subprocess.run([*WORDS, *words], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1
+        assert "full_b_sample_" in done.stderr
+        assert "No space left on device" in done.stderr
+        folder = project / "disk" / "x"
+        before = files(folder)
+        assert not any("full_b" in name or "partial" in name for name in before)
+        assert len([name for name in before if "full_a" in name]) == 3
+        subprocess.run(["mount", "-o", "remount,size=8m", "disk"], check=True)
+        done = command("extract", "demo", *words)
+        assert done.returncode == 0, done.stderr
+        after = files(folder)
+        assert len([name for name in after if "full_b" in name]) == 3
+        assert all(after[name] == raw for name, raw in before.items() if "full_a" in name)
+        assert content(folder, "database_info.json")["one_state"] is False
+    finally:
+        subprocess.run(["umount", "--lazy", "disk"], check=True)
+
+
+def test_ctrl_c_leaves_whole_files_and_can_be_completed(
+    admin: psycopg.Connection, schema: str, project: Path
+) -> None:
+    endless = "SELECT count(*) AS n FROM generate_series(1, 99999) a, generate_series(1, 99999) b"
+    admin.execute(f"CREATE VIEW slow AS {endless}")
+    words = [f"{schema}.persons", f"{schema}.slow", "--out", "x"]
+    process = subprocess.Popen([*WORDS, *words], stderr=subprocess.PIPE, text=True)
+    while not list(project.glob("x/*persons_schema.json")):
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[1] == "cancelled\n"
+    assert process.returncode == 130
+    before = files(project / "x")
+    assert not any("slow" in name or "partial" in name for name in before)
+    admin.execute("CREATE OR REPLACE VIEW slow AS SELECT email, 1::bigint AS n FROM persons"
+                          .replace("email, 1::bigint AS n", "1::bigint AS n, email"))  # fmt: skip
+    done = command("extract", "demo", *words)
+    assert done.returncode == 0, done.stderr
+    after = files(project / "x")
+    assert all(after[name] == raw for name, raw in before.items() if "persons" in name)
+    known = {row["email"] for row in content(project / "x", "*persons_sample_*.json")}
+    assert {row["email"] for row in content(project / "x", "*slow_sample_*.json")} == known
+
+
+@pytest.mark.oracle
+def test_oracle_is_sampled_too(
+    oracle: Oracle, oracle_source: Callable[..., str], project: Path
+) -> None:
+    made = "CREATE TABLE people (id NUMBER(9) PRIMARY KEY, email VARCHAR2(40), paid NUMBER(12, 2))"
+    with connect(oracle_source("read_only = false")) as db:
+        drop_everything(db)
+        with db.engine.begin() as connection:
+            connection.exec_driver_sql(made)
+            insert = "INSERT INTO people VALUES (:1, :2, :3)"
+            connection.exec_driver_sql(insert, (2, "a@firm.example", Decimal("1.25")))
+            connection.exec_driver_sql(insert, (1, None, None))
+    user = oracle.username.lower()
+    done = command("extract", oracle_source(), f"{user}.people", "--rows", "1", "--out", "x")
+    assert done.returncode == 0, done.stderr
+    assert content(project / "x", "*_sample_*.json") == [{"id": 1, "email": None, "paid": None}]
+    done = command("extract", oracle_source("read_only = false"), f"{user}.people", "--out", "y")
+    assert done.returncode == 0, done.stderr
+    rows = content(project / "y", "*_sample_*.json")
+    assert [row["paid"] for row in rows] == [None, Decimal("1.25")]
+    assert rows[1]["email"].startswith("masked-")
+    assert content(project / "y", "database_info.json")["server"] == "Oracle"

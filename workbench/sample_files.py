@@ -1,0 +1,130 @@
+"""What stands in a folder of samples: rows for Excel and for programs, structure, and words."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import polars as pl
+import polars.selectors as cs
+
+from workbench import extracts
+from workbench.profiling.model import Table
+from workbench.profiling.wording import count
+from workbench.reporting.text import inert
+
+FIRST = 100  # rows in a JSON file
+# https://owasp.org/www-community/attacks/CSV_Injection; a number alone does nothing.
+FORMULA = r"(?s)^(?:[=@\t\r\n＝＋－＠]|[+-](?:$|.*[^\d.,])).*"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A table or view that the account sees; `readable`: it may be selected from."""
+
+    schema: str
+    table: Table
+    readable: bool
+
+    @property
+    def name(self) -> str:
+        """The name as `db.table` takes it: parts with a dot or a quote in double quotes."""
+        odd = re.compile(r'[."]')
+        parts = (self.schema, self.table.name)
+        return ".".join('"' + p.replace('"', '""') + '"' if odd.search(p) else p for p in parts)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What was got of a table: rows, masked columns and why, files by their names in the folder.
+
+    `order` are the columns that the rows are in the order of, `read` is when (UTC) the state was
+    seen that they are from; `problem` says why there are none.
+    """
+
+    name: str
+    rows: int = 0
+    columns: int = 0
+    order: Sequence[str] = ()
+    masked: Mapping[str, str] = field(default_factory=dict)
+    files: Sequence[str] = ()
+    read: str | None = None
+    problem: str | None = None
+
+
+def csv_text(frame: pl.DataFrame) -> bytes:
+    """Write a CSV file as Excel reads it: a byte order mark, CRLF, and no formula."""
+    safe = frame.with_columns(cs.string().str.replace(FORMULA, "'$0"))
+    written = extracts.texts(safe, "%Y-%m-%d %H:%M:%S", set())
+    written.columns = (
+        pl.Series(frame.columns, dtype=pl.String).str.replace(FORMULA, "'$0").to_list()
+    )
+    null = '""' if frame.width == 1 else ""
+    text = written.write_csv(include_bom=True, line_terminator="\r\n", null_value=null)
+    return text.encode()
+
+
+def json_rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """Give the first rows as JSON holds them, by the rules of JSON lines."""
+    exact = extracts.for_json(frame.head(FIRST), set(), set())
+    return [json.loads(line) for line in exact.write_ndjson().split("\n") if line]
+
+
+def entry(each: Listed) -> dict[str, Any]:
+    """Give what is listed of a table."""
+    table, key = each.table, each.table.primary_key
+    return {
+        "schema": each.schema, "table": table.name, "kind": table.kind, "readable": each.readable,
+        "columns": len(table.columns), "estimated_rows": table.rows and table.rows.value,
+        "comment": table.comment, "primary_key": key and list(key.columns),
+    }  # fmt: skip
+
+
+def structure(each: Listed, sample: Sample) -> dict[str, Any]:
+    """Give a table's columns and keys; a masked column's default may be a value too."""
+    table, masked = each.table, sample.masked
+    return {
+        **entry(each),
+        "columns": [
+            {
+                "name": c.name, "type": c.type, "nullable": c.nullable, "comment": c.comment,
+                "default": "masked" if c.default and c.name in masked else c.default,
+                "masked": masked.get(c.name),
+            }
+            for c in table.columns
+        ],
+        "unique": [list(key.columns) for key in table.unique],
+        "foreign_keys": [asdict(key) for key in table.foreign_keys],
+        "indexes": [
+            {"name": x.name, "columns": x.columns, "unique": x.unique} for x in table.indexes
+        ],
+        "sample": asdict(sample),
+    }  # fmt: skip
+
+
+def read_me(info: Mapping[str, Any], samples: Sequence[Sample], closed: Sequence[str]) -> str:
+    """Say in plain words what is in the folder."""
+    # No page, so nothing is escaped; names come from the database, and stay on their line.
+    environment = jinja2.Environment(  # noqa: S701
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+        finalize=lambda text: " ".join(inert(str(text)).split()),
+    )  # fmt: skip
+    template = files("workbench").joinpath("samples.txt.j2").read_text("utf-8")
+    facts = {"info": info, "samples": samples, "closed": closed, "first": FIRST, "count": count}
+    return environment.from_string(template).render(facts)
+
+
+def pretty(content: Any) -> bytes:
+    """Write JSON for people."""
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def read_json(path: Path) -> Any:
+    """Read a file of JSON."""
+    return json.loads(path.read_text(encoding="utf-8"))
