@@ -91,8 +91,8 @@ def generate(rows: int = 20_000) -> dict[str, pl.DataFrame]:
         pl.col("shaped").alias("loaded"), pl.col("shaped").alias("added"),
         pl.lit(0, pl.Int64).alias("changed"), pl.lit(0, pl.Int64).alias("removed"),
     )  # fmt: skip
-    rejected = shaped.rejected.with_row_index("number", 1).with_columns(
-        pl.col("number").cast(pl.Int64)
+    rejected = shaped.rejected.with_row_index("entry", 1).with_columns(
+        pl.col("entry").cast(pl.Int64)
     )
     more = {"loads": loads, "rejected": rejected}
     return shaped.frames | {name: frame.select(empty(name).columns) for name, frame in more.items()}

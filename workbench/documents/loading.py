@@ -28,30 +28,27 @@ ESCAPES = {"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"}  # of COPY's text
 class Load:
     """What a load did, and `reconciliation`: a row for each target that has to add up.
 
-    Its columns: target, scanned, shaped, rejected, accounted (shaped and rejected), loaded (rows
-    in the table after the load), added, changed, removed, rejected_percent (of what was scanned).
+    Its columns: target, scanned, shaped, rejected, loaded (rows in the table after the load),
+    added, changed, removed, accounted (shaped and rejected), rejected_percent (of the scanned).
     """
 
     id: str
     warehouse: str
     schema: str
+    trial: bool
     reconciliation: pl.DataFrame
 
     @property
     def changes(self) -> int:
         """How many rows were added, changed or removed."""
-        return int(
-            self.reconciliation.select("added", "changed", "removed").sum().sum_horizontal()[0]
-        )
+        return int(self.reconciliation.select(pl.sum_horizontal(CHANGES).sum()).item())
 
     def __repr__(self) -> str:
         held = f"{self.reconciliation['loaded'].sum():,} rows"
         place = f"the schema {self.schema!r} of {self.warehouse!r}"
         if not self.changes:
             return f"Nothing was changed: {place} held these {held} already."
-        done = ", ".join(
-            f"{self.reconciliation[n].sum():,} {n}" for n in ("added", "changed", "removed")
-        )
+        done = ", ".join(f"{self.reconciliation[name].sum():,} {name}" for name in CHANGES)
         return f"Loaded: {place} holds {held} now ({done})."
 
 
@@ -65,9 +62,9 @@ def load(
     """Make the warehouse's four tables hold what was shaped, in one transaction.
 
     Only what differs is written; whoever reads sees the old rows of all four tables or the new
-    ones, and keeps reading meanwhile. Tables that are missing are made; views, grants and indexes
-    stay. What fails at any step leaves everything as it was. Loads into the same schema wait for
-    each other. A trial goes into the schema `{schema}_trial`.
+    ones, and need not wait. Tables that are missing are made; views, grants and indexes stay.
+    What fails at any step leaves everything as it was. Loads into the same schema wait for each
+    other. A trial goes into the schema `{schema}_trial`.
 
     Raises DataError where counts do not add up or, unless `allow_empty`, a table would be left
     without rows; UsageError for a warehouse that is no PostgreSQL; QueryError and
@@ -99,17 +96,15 @@ def load(
 def _load(
     connection: sa.Connection, shaped: Shaped, warehouse: str, schema: str, patience: float
 ) -> Load:
-    targets = tables(schema)
+    targets, now = tables(schema), datetime.now(UTC)
+    identity = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     transaction = connection.begin()
     # Each exchange with the server has its limit; a COPY as a whole may take longer.
     connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
     connection.execute(sa.text(f"SET LOCAL lock_timeout = {int(patience * 1000)}"))
-    connection.execute(
-        sa.select(sa.func.pg_advisory_xact_lock(LOCK_CLASS, sa.func.hashtext(schema)))
-    )
-    _make_missing(connection, schema, targets)
-    now = datetime.now(UTC)
-    identity = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    lock = sa.func.pg_advisory_xact_lock(LOCK_CLASS, sa.func.hashtext(schema))
+    connection.execute(sa.select(lock))
+    _prepare(connection, schema, targets)
     merged = [_merge(connection, targets[name], frame) for name, frame in shaped.frames.items()]
     counts = shaped.reconciliation.hstack(pl.DataFrame(merged)).with_columns(
         accounted=pl.col("shaped") + pl.col("rejected"),
@@ -119,35 +114,30 @@ def _load(
     rows = counts.drop("accounted", "rejected_percent").iter_rows(named=True)
     connection.execute(sa.insert(targets["loads"]), [history | row for row in rows])
     connection.execute(sa.delete(targets["rejected"]))
-    _copy(connection, targets["rejected"], shaped.rejected.with_row_index("number", 1))
+    _copy(connection, targets["rejected"], shaped.rejected.with_row_index("entry", 1))
     try:
         transaction.commit()
-        lost = False
+        return Load(identity, warehouse, schema, shaped.trial, counts)
     except exc.DBAPIError as error:
         if not error.connection_invalidated:
             raise
-        lost = True
-    if lost:
-        raise ConnectionFailed(
-            "The connection was lost while the load was being committed: whether it took effect "
-            "is unknown.",
-            "Run it again: what is loaded already is not loaded twice.",
-        )
-    return Load(identity, warehouse, schema, counts)
+    raise ConnectionFailed(
+        "The connection was lost during the commit: whether the load took effect is unknown.",
+        "Run it again: what is loaded already is not loaded twice.",
+    )
 
 
-def _make_missing(connection: sa.Connection, schema: str, targets: dict[str, sa.Table]) -> None:
+def _prepare(connection: sa.Connection, schema: str, targets: dict[str, sa.Table]) -> None:
     """Make the tables that are missing, and keep other writers out of those that are loaded."""
     if not sa.inspect(connection).has_schema(schema):
         connection.execute(CreateSchema(schema))
     targets["cases"].metadata.create_all(connection)
     held = sa.inspect(connection).get_multi_columns(schema=schema, filter_names=list(targets))
     for name, table in targets.items():
-        there = {column["name"] for column in held[schema, name]}
-        if lacks := [column.name for column in table.columns if column.name not in there]:
+        if lacks := {*table.columns.keys()} - {column["name"] for column in held[schema, name]}:
             raise DataError(
-                f"The table {schema}.{name} lacks the columns {', '.join(lacks)}.",
-                "Add them, or rename the table: one that is missing is made.",
+                f"The table {schema}.{name} lacks {', '.join(sorted(lacks))}.",
+                "Add these columns, or rename the table: one that is missing is made.",
             )
     named = ", ".join(_named(connection, targets[name]) for name in SOURCES)
     connection.execute(sa.text(f"LOCK TABLE {named} IN SHARE ROW EXCLUSIVE MODE"))
@@ -159,31 +149,29 @@ def _merge(connection: sa.Connection, table: sa.Table, frame: pl.DataFrame) -> d
     Not by TRUNCATE, after which a transaction that began before sees an empty table, nor by
     renaming, which leaves views and grants with the old one.
     """
-    columns = [sa.Column(c.name, c.type, nullable=c.nullable) for c in table.columns]
+    key, names = table.primary_key.columns.keys(), table.columns.keys()
     staged = sa.Table(
-        f"staged_{table.name}", sa.MetaData(), *columns,
+        f"staged_{table.name}", sa.MetaData(),
+        *(sa.Column(c.name, c.type, primary_key=c.primary_key, nullable=c.nullable,
+                    autoincrement=False) for c in table.columns),
         prefixes=["TEMPORARY"], postgresql_on_commit="DROP",
     )  # fmt: skip
-    key = [column.name for column in table.primary_key]
-    sa.Index(f"staged_{table.name}_key", *(staged.c[name] for name in key), unique=True)
     staged.create(connection)
     _copy(connection, staged, frame)
     connection.execute(sa.text(f"ANALYZE {_named(connection, staged)}"))
 
     same = sa.and_(*(table.c[name] == staged.c[name] for name in key))
-    rest = [column.name for column in staged.columns if column.name not in key]
+    rest = {name: staged.c[name] for name in names if name not in key}
     differs = sa.or_(*(table.c[name].is_distinct_from(staged.c[name]) for name in rest))
     new = sa.select(staged).where(~sa.exists().where(same).correlate(staged))
     statements = {
         "removed": sa.delete(table).where(~sa.exists().where(same).correlate(table)),
-        "changed": sa.update(table).values({n: staged.c[n] for n in rest}).where(same, differs),
-        "added": sa.insert(table).from_select([column.name for column in staged.columns], new),
+        "changed": sa.update(table).values(rest).where(same, differs),
+        "added": sa.insert(table).from_select(names, new),
     }
     counted = {"preserve_rowcount": True}
-    done = {
-        name: connection.execute(one, execution_options=counted).rowcount
-        for name, one in statements.items()
-    }
+    done = {name: connection.execute(one, execution_options=counted).rowcount
+            for name, one in statements.items()}  # fmt: skip
     loaded = connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
     if loaded != frame.height:
         raise DataError(
@@ -196,14 +184,15 @@ def _merge(connection: sa.Connection, table: sa.Table, frame: pl.DataFrame) -> d
 
 def _copy(connection: sa.Connection, table: sa.Table, frame: pl.DataFrame) -> None:
     """Send a frame by COPY; raises DataError unless every row of it arrived."""
-    preparer = connection.dialect.identifier_preparer
-    names = ", ".join(preparer.quote(name) for name in frame.columns)
-    texts = frame.with_columns(cs.string().str.replace_many(ESCAPES))
+    quote = connection.dialect.identifier_preparer.quote
+    statement = f"COPY {_named(connection, table)} ({', '.join(map(quote, frame.columns))})"
     driver: Any = connection.connection.driver_connection
     with driver.cursor() as cursor:
-        with cursor.copy(f"COPY {_named(connection, table)} ({names}) FROM STDIN") as copy:
-            for part in texts.iter_slices(ROWS):
-                copy.write(part.write_csv(include_header=False, separator="\t",
+        with cursor.copy(f"{statement} FROM STDIN") as copy:
+            for part in frame.iter_slices(ROWS):
+                # Not as CSV, in which older servers take a line of "\\." for the end of it all.
+                text = part.with_columns(cs.string().str.replace_many(ESCAPES))
+                copy.write(text.write_csv(include_header=False, separator="\t",
                                           quote_style="never", null_value=r"\N"))  # fmt: skip
         if cursor.rowcount != frame.height:
             raise DataError(f"{cursor.rowcount:,} of {frame.height:,} rows reached {table.name}.")

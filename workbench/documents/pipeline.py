@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from workbench.documents.loading import Load, load
 from workbench.documents.scanning import scan
 from workbench.documents.shaping import shape
@@ -12,14 +14,12 @@ def run(
     warehouse: str = "warehouse",
     *,
     schema: str = "documents",
-    segments: int = 4,
-    max_items: int | None = None,
-    consistent: bool = False,
     allow_empty: bool = False,
+    **scanned: Any,
 ) -> Load:
     """Scan the documents of a source, shape them, and load them into a warehouse.
 
-    The parameters, and what is raised, are those of `scan` and `load`.
+    The parameters, and what is raised, are those of `scan` (segments, max_items, consistent) and
+    of `load`.
     """
-    found = scan(source, segments=segments, max_items=max_items, consistent=consistent)
-    return load(shape(found), warehouse, schema=schema, allow_empty=allow_empty)
+    return load(shape(scan(source, **scanned)), warehouse, schema=schema, allow_empty=allow_empty)

@@ -10,26 +10,25 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import polars as pl
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from workbench import aws, redaction
+from workbench import aws, records, redaction
 from workbench.documents.shaping import SHAPES, Piece
 from workbench.documents.targets import SOURCES
 from workbench.errors import ConnectionFailed, UsageError
 from workbench.settings import Source, load_settings
 
-T = TypeVar("T")
 ATTEMPTS = 10  # tries for one page, unless AWS_MAX_ATTEMPTS says otherwise
 MOST_SEGMENTS = 64
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Page:
-    """One answer of DynamoDB: what was made of its items, and what it says they were and cost."""
+class Page(NamedTuple):
+    """One answer of DynamoDB: how many items it counts, what they cost, what became of them."""
 
     target: str
     items: int
@@ -47,17 +46,13 @@ class Scan:
 
     @property
     def counts(self) -> pl.DataFrame:
-        """Count items, pages and capacity units (read, as DynamoDB bills them) of each table."""
-        pages = {t: [page for page in self.pages if page.target == t] for t in SOURCES}
-        return pl.DataFrame(
-            [
-                (SOURCES[t], t, sum(p.items for p in of), len(of), sum(p.capacity for p in of))
-                for t, of in pages.items()
-            ],
-            {"table": pl.String, "target": pl.String, "items": pl.Int64, "pages": pl.Int64,
-             "capacity": pl.Float64},
-            orient="row",
-        )  # fmt: skip
+        """Count the items, pages and capacity units, as DynamoDB bills them, of each table."""
+        rows = []
+        for target, table in SOURCES.items():
+            pages = [page for page in self.pages if page.target == target]
+            cost = sum((page.capacity for page in pages), 0.0)
+            rows.append((table, target, sum(page.items for page in pages), len(pages), cost))
+        return pl.DataFrame(rows, ["table", "target", "items", "pages", "capacity"], orient="row")
 
 
 def scan(
@@ -75,18 +70,10 @@ def scan(
     more slowly (boto3's adaptive mode). Raises UsageError for a source that is no DynamoDB,
     ConnectionFailed where a table is missing, refused or out of reach.
     """
-    if not 1 <= segments <= MOST_SEGMENTS:
-        raise UsageError(f"segments is a number from 1 to {MOST_SEGMENTS}, not {segments!r}.")
-    if max_items is not None and max_items < 1:
-        raise UsageError(f"max_items is a number from 1, not {max_items!r}.")
+    if not 1 <= segments <= MOST_SEGMENTS or (max_items is not None and max_items < 1):
+        raise UsageError(f"segments are 1 to {MOST_SEGMENTS}, and max_items is 1 or more.")
     parts = 1 if max_items else segments
-    stop = threading.Event()
-    shown = Progress(
-        TextColumn("{task.description}: {task.completed:,} items", markup=False),
-        TimeElapsedColumn(), console=Console(stderr=True), transient=True,
-        disable=not sys.stderr.isatty(),
-    )  # fmt: skip
-    pages: list[Page] = []
+    stop, pages, shown = threading.Event(), list[Page](), _progress()
     with opened(source, segments) as (client, prefix), shown, ThreadPoolExecutor(segments) as pool:
         tasks = {target: shown.add_task(prefix + SOURCES[target], total=None) for target in SOURCES}
 
@@ -95,12 +82,11 @@ def scan(
             if parts > 1:
                 request |= {"Segment": part, "TotalSegments": parts}
             for page in _pages(client, prefix + SOURCES[target], request, max_items):
+                cost = page.get("ConsumedCapacity", {}).get("CapacityUnits", 0.0)
+                pages.append(Page(target, page["Count"], cost, SHAPES[target](page["Items"])))
+                shown.advance(tasks[target], page["Count"])
                 if stop.is_set():
                     return
-                items = page["Items"]
-                capacity = page.get("ConsumedCapacity", {}).get("CapacityUnits", 0.0)
-                pages.append(Page(target, page["Count"], capacity, SHAPES[target](items)))
-                shown.advance(tasks[target], len(items))
 
         jobs = [pool.submit(read, target, part) for part in range(parts) for target in SOURCES]
         try:
@@ -114,23 +100,27 @@ def scan(
     return Scan(source, max_items is not None, tuple(pages))
 
 
+def _progress() -> Progress:
+    told = TextColumn("{task.description}: {task.completed:,} items", markup=False)
+    return Progress(
+        told, TimeElapsedColumn(), console=Console(stderr=True), transient=True,
+        disable=not sys.stderr.isatty(),
+    )  # fmt: skip
+
+
 def _pages(
     client: Any, table: str, request: dict[str, Any], most: int | None
 ) -> Iterator[dict[str, Any]]:
     request = {"TableName": table, "ReturnConsumedCapacity": "TOTAL", **request}
-    left = most
     while True:
-        limited = request | ({"Limit": left} if left else {})
-        page: dict[str, Any] = ask(client, f"table {table}", partial(_scanned, limited))
+        if most:
+            request["Limit"] = most
+        page = ask(client, f"table {table}", lambda it: it.scan(**request))
         yield page
-        left = left and left - page["Count"]
-        if "LastEvaluatedKey" not in page or left == 0:
+        most = most and most - page["Count"]
+        if "LastEvaluatedKey" not in page or most == 0:
             return
         request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
-
-
-def _scanned(request: dict[str, Any], client: Any) -> Any:
-    return client.scan(**request)
 
 
 def ask(client: Any, what: str, question: Callable[[Any], T]) -> T:
@@ -161,36 +151,39 @@ def opened(name: str, connections: int = 1) -> Iterator[tuple[Any, str]]:
         options = embedded.sample_documents()
 
     def make() -> AbstractContextManager[Any]:
-        import botocore.session
         from botocore.config import Config
+        from botocore.session import get_session
 
-        session = botocore.session.get_session()
-        attempts = session.get_config_variable("max_attempts") or ATTEMPTS
-        retries = {"mode": "adaptive", "total_max_attempts": int(attempts)}
+        session = get_session()
+        attempts = int(session.get_config_variable("max_attempts") or ATTEMPTS)
+        retries = {"mode": "adaptive", "total_max_attempts": attempts}
         config = Config(retries=retries, max_pool_connections=max(connections, 10))
         session = _assumed(source, session) if source.role else session
         return nullcontext(session.create_client("dynamodb", config=config, **options))
 
-    client = aws.ask(
-        "dynamodb", f"source {name}", lambda it: it, client=make, failure=ConnectionFailed
-    )
-    with closing(client):
-        yield client, source.prefix
+    def itself(client: Any) -> Any:
+        return client
+
+    made = aws.ask("dynamodb", f"source {name}", itself, client=make, failure=ConnectionFailed)
+    server = "DynamoDB" if source.kind == "dynamodb" else "DynamoDB (moto, sample tables)"
+    stated = {"name": name, "kind": "dynamodb", "server": server, "read_only": True}
+    records.publish(records.SOURCE, stated, f"Connected to {name}: {server}, read only")
+    with closing(made):
+        yield made, source.prefix
 
 
 def _assumed(source: Source, base: Any) -> Any:
     """Make a session whose keys are those of the source's role, renewed before they expire."""
-    import botocore.session
     from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
     from botocore.exceptions import NoCredentialsError
+    from botocore.session import get_session
 
     own = base.get_credentials()
     if own is None:
         raise NoCredentialsError
-    fetcher = AssumeRoleCredentialFetcher(
-        partial(base.create_client, region_name=source.region), own, source.role,
-        extra_args={"RoleSessionName": "workbench"},
-    )  # fmt: skip
+    sts = partial(base.create_client, region_name=source.region)
+    named = {"RoleSessionName": "workbench"}
+    fetcher = AssumeRoleCredentialFetcher(sts, own, source.role, extra_args=named)
 
     def renew() -> dict[str, Any]:
         keys: dict[str, Any] = fetcher.fetch_credentials()
@@ -200,11 +193,10 @@ def _assumed(source: Source, base: Any) -> Any:
 
     keys = DeferredRefreshableCredentials(renew, "assume-role")
     # At once, so that a refusal names the role and not a table.
-    aws.ask(
-        "sts", f"role {source.role}", lambda _: keys.get_frozen_credentials(),
-        client=nullcontext, failure=ConnectionFailed,
-    )  # fmt: skip
-    session = botocore.session.get_session()
-    provider = SimpleNamespace(load_credentials=lambda: keys)
-    session.register_component("credential_provider", provider)
+    aws.ask("sts", f"role {source.role}", lambda _: keys.get_frozen_credentials(),
+            client=nullcontext, failure=ConnectionFailed)  # fmt: skip
+    session = get_session()
+    session.register_component(
+        "credential_provider", SimpleNamespace(load_credentials=lambda: keys)
+    )
     return session

@@ -7,16 +7,16 @@ import datetime as dt
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal, Inexact, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
-from workbench.documents.targets import SOURCES, dtype, holds, tables
+from workbench.documents.targets import SOURCES, tables
 
 if TYPE_CHECKING:
     from workbench.documents.scanning import Scan
@@ -24,28 +24,51 @@ if TYPE_CHECKING:
 Item = dict[str, dict[str, Any]]
 """An item as DynamoDB writes it: {"amount": {"N": "12.50"}}."""
 
-TABLES = tables(None)
+TABLES = tables()
 KINDS = {
     "S": "a text", "N": "a number", "B": "binary", "BOOL": "true or false", "M": "a map",
     "L": "a list", "SS": "a set of texts", "NS": "a set of numbers", "BS": "a set of binaries",
+    "NULL": "null",
 }  # fmt: skip
-# PostgreSQL's texts hold no NUL, and half an emoji is no character.
+# PostgreSQL's texts hold no NUL, and half a surrogate pair is no character.
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 # DynamoDB's numbers have 38 digits and exponents of up to 125; nothing here may round.
 EXACT = Context(prec=400, traps=[Inexact, InvalidOperation])
-REJECTED = {
-    "target": pl.String, "item_key": pl.String, "reason": pl.String, "item": pl.String,
-}  # fmt: skip
-UNKNOWN = {"target": pl.String, "attribute": pl.String, "items": pl.Int64, "kind": pl.String}
+REJECTED = dict.fromkeys(("target", "item_key", "reason", "item"), pl.String)
+
+
+class Piece(NamedTuple):
+    """What some items became: rows with their `item_key`, rejected items, unknown attributes."""
+
+    rows: pl.DataFrame
+    rejected: list[tuple[str, str, str, str]]
+    unknown: Counter[tuple[str, str, str]]
 
 
 @dataclass(frozen=True)
-class Piece:
-    """What was made of some items of one table: rows of its target, rejected and unknown."""
+class Shaped:
+    """The targets' frames, by name and in the order of their keys, and what is not in them.
 
-    rows: pl.DataFrame
+    `scanned` says how many items DynamoDB counted for each target; `rejected` has a row for each
+    item that is no row (target, item_key, reason, item as JSON), `unknown` one for each attribute
+    that no column is made of (target, attribute, kind, items).
+    """
+
+    source: str
+    trial: bool
+    scanned: dict[str, int]
+    frames: dict[str, pl.DataFrame]
     rejected: pl.DataFrame
     unknown: pl.DataFrame
+
+    @property
+    def reconciliation(self) -> pl.DataFrame:
+        """Count items scanned, rows shaped and items rejected of each target."""
+        rejected = Counter(self.rejected["target"])
+        counts = [(name, self.scanned[name], frame.height, rejected[name])
+                  for name, frame in self.frames.items()]  # fmt: skip
+        columns = {"target": pl.String, "scanned": pl.Int64, "shaped": pl.Int64}
+        return pl.DataFrame(counts, columns | {"rejected": pl.Int64}, orient="row")
 
 
 class _Malformed(ValueError):
@@ -54,12 +77,8 @@ class _Malformed(ValueError):
 
 def cases(items: Sequence[Item]) -> Piece:
     """Shape documents into cases: statuses in lower, currencies and countries in upper case."""
-    return _shape(
-        "cases",
-        items,
-        pl.col("status").str.to_lowercase(),
-        pl.col("currency", "country").str.to_uppercase(),
-    )
+    codes = pl.col("currency", "country").str.to_uppercase()
+    return _shape("cases", items, pl.col("status").str.to_lowercase(), codes)
 
 
 def metadata(items: Sequence[Item]) -> Piece:
@@ -82,135 +101,74 @@ SHAPES: dict[str, Callable[[Sequence[Item]], Piece]] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Shaped:
-    """The targets' frames, by name and in the order of their keys, and what is not in them.
-
-    `scanned` says how many items DynamoDB counted for each target; `rejected` has a row for each
-    item that is no row (target, item_key, reason, item as JSON), `unknown` one for each attribute
-    that no column is made of (target, attribute, items, kind).
-    """
-
-    source: str
-    trial: bool
-    scanned: dict[str, int]
-    frames: dict[str, pl.DataFrame]
-    rejected: pl.DataFrame
-    unknown: pl.DataFrame
-
-    @property
-    def reconciliation(self) -> pl.DataFrame:
-        """Count items scanned, rows shaped and items rejected of each target."""
-        rejected = self.rejected["target"].to_list()
-        rows = [
-            (target, self.scanned[target], frame.height, rejected.count(target))
-            for target, frame in self.frames.items()
-        ]
-        names = ("scanned", "shaped", "rejected")
-        return pl.DataFrame(rows, {"target": pl.String} | dict.fromkeys(names, pl.Int64),
-                            orient="row")  # fmt: skip
-
-
 def shape(scan: Scan) -> Shaped:
-    """Put together what was made of a scan's pages, the same for any number of segments."""
-    pieces = {
-        target: _together(target, [page.piece for page in scan.pages if page.target == target])
-        for target in SOURCES
-    }
-    return Shaped(
-        scan.source,
-        scan.trial,
-        dict(scan.counts.select("target", "items").iter_rows()),
-        {target: piece.rows for target, piece in pieces.items()},
-        pl.concat([piece.rejected for piece in pieces.values()]),
-        pl.concat([piece.unknown for piece in pieces.values()]),
-    )
+    """Put together what a scan's pages became, in the order of keys, whatever that of the pages.
 
-
-def _together(target: str, pieces: Iterable[Piece]) -> Piece:
-    """Put pieces of one target together, in the order of its key, whatever theirs was.
-
-    Of rows with the same key the first by the item's own key is kept; the others are rejected.
+    Of rows with the same key the first by the item's own key is kept, the others are rejected.
     """
-    parts = [SHAPES[target]([]), *pieces]
-    key = [column.name for column in TABLES[target].primary_key]
-    rows = pl.concat([part.rows for part in parts]).sort(*key, "item_key")
-    again = ~pl.struct(key).is_first_distinct()
-    reason = f"another item has the same {' and '.join(key)}"
-    twice = [
-        (target, row.pop("item_key"), reason, json.dumps(row, default=str))
-        for row in rows.filter(again).iter_rows(named=True)
-    ]
-    rejected = [*(part.rejected for part in parts), pl.DataFrame(twice, REJECTED, orient="row")]
-    unknown = (
-        pl.concat([part.unknown for part in parts])
-        .group_by("target", "attribute")
-        .agg(pl.col("items").sum(), pl.col("kind").unique().sort().str.join(", "))
-        .sort("items", "attribute", descending=[True, False])
-    )
-    kept = rows.filter(~again).drop("item_key")
-    return Piece(kept, pl.concat(rejected).sort("item_key", "reason"), unknown)
+    frames: dict[str, pl.DataFrame] = {}
+    rejected: list[tuple[str, str, str, str]] = []
+    unknown = Counter[tuple[str, str, str]]()
+    for target in SOURCES:
+        pieces = [SHAPES[target]([]), *(p.piece for p in scan.pages if p.target == target)]
+        key = TABLES[target].primary_key.columns.keys()
+        rows = pl.concat([piece.rows for piece in pieces]).sort(*key, "item_key")
+        again = ~pl.struct(key).is_first_distinct()
+        frames[target] = rows.filter(~again).drop("item_key")
+        reason = f"another item has the same {' and '.join(key)}"
+        for row in rows.filter(again).iter_rows(named=True):
+            rejected.append((target, row.pop("item_key"), reason, json.dumps(row, default=str)))
+        for piece in pieces:
+            rejected += piece.rejected
+            unknown += piece.unknown
+    listed = [(*what, count) for what, count in sorted(unknown.items())]
+    columns = {"target": pl.String, "attribute": pl.String, "kind": pl.String, "items": pl.Int64}
+    return Shaped(
+        scan.source, scan.trial, dict(scan.counts.select("target", "items").iter_rows()), frames,
+        pl.DataFrame(sorted(rejected), REJECTED, orient="row"),
+        pl.DataFrame(listed, columns, orient="row"),
+    )  # fmt: skip
 
 
 def _shape(target: str, items: Sequence[Item], *tidy: pl.Expr) -> Piece:
-    columns = TABLES[target].columns
+    columns, key = TABLES[target].columns, TABLES[target].primary_key.columns.keys()
     said: list[list[str]] = [[] for _ in items]
-    # A key may hold what is no text; it only has to be found again.
-    keys = [
-        UNSTORABLE.sub("\ufffd", "/".join(
-            str(content) for part in TABLES[target].primary_key
-            for content in item.get(part.name, {}).values()))
-        for item in items
-    ]  # fmt: skip
-    rows = pl.DataFrame(
-        [pl.Series(column.name, _values(column, items, said), dtype(column)) for column in columns]
-    ).with_columns(
-        *tidy,
-        pl.Series("item_key", keys, pl.String),
-        pl.Series("said", ["; ".join(reasons) or None for reasons in said], pl.String),
-    )
+    frame = pl.DataFrame(
+        [pl.Series(c.name, _values(c, items, said), c.info["dtype"]) for c in columns]
+    ).with_columns(*tidy)
+    keys = [_printable("/".join(str(v) for name in key for v in item.get(name, {}).values()))
+            for item in items]  # fmt: skip
     long = [
-        pl.when(pl.col(column.name).str.len_chars() > column.type.length)
-        .then(pl.lit(f"{_attribute(column)} is longer than {column.type.length} characters"))
-        for column in columns
-        if isinstance(column.type, sa.String) and column.type.length
+        pl.when(pl.col(c.name).str.len_chars() > c.type.length)
+        .then(pl.lit(f"{c.info['attribute']} is longer than {c.type.length} characters"))
+        for c in columns if isinstance(c.type, sa.String)
     ]  # fmt: skip
-    reasons = rows.select(pl.concat_str("said", *long, separator="; ", ignore_nulls=True))
-    bad = [
+    found = pl.Series("said", ["; ".join(reasons) or None for reasons in said], pl.String)
+    reasons = frame.select(pl.concat_str(found, *long, separator="; ", ignore_nulls=True))["said"]
+    rejected = [
         (target, key, reason, json.dumps(item, default=_base64, sort_keys=True))
-        for key, reason, item in zip(keys, reasons["said"], items, strict=True)
+        for key, reason, item in zip(keys, reasons, items, strict=True)
         if reason
     ]
-    return Piece(
-        rows.drop("said").filter(reasons["said"] == ""),
-        pl.DataFrame(bad, REJECTED, orient="row"),
-        _unknown(target, items),
-    )
-
-
-def _attribute(column: sa.Column[Any]) -> str:
-    return str(column.info.get("attribute", column.name))
+    rows = frame.with_columns(pl.Series("item_key", keys, pl.String)).filter(reasons == "")
+    return Piece(rows, rejected, Counter(_unknown(target, items)))
 
 
 def _values(column: sa.Column[Any], items: Sequence[Item], said: list[list[str]]) -> list[Any]:
     """Read one column of every item, None where there is no value; add to what is `said`."""
-    attribute, takes, read = _attribute(column), holds(column), _reader(column)
-    values = []
-    for item, reasons in zip(items, said, strict=True):
-        value = None
+    attribute, takes, read = column.info["attribute"], column.info["takes"], _reader(column)
+    values: list[Any] = [None] * len(items)
+    for place, item in enumerate(items):
         try:
             kind, content = _found(item, attribute)
-            if kind == "NULL" or (kind == "S" and not column.nullable and not content.strip()):
-                if not column.nullable:
-                    raise _Malformed("is missing")
-            elif kind not in takes:
+            if not column.nullable and (kind == "NULL" or (kind == "S" and not content.strip())):
+                raise _Malformed("is missing")
+            if kind not in (*takes, "NULL"):
                 meant = " or ".join(KINDS[one] for one in takes)
-                raise _Malformed(f"is {KINDS.get(kind, kind)}, not {meant}")
-            else:
-                value = read(kind, content)
+                raise _Malformed(f"is {KINDS[kind]}, not {meant}")
+            values[place] = None if kind == "NULL" else read(kind, content)
         except _Malformed as error:
-            reasons.append(f"{attribute} {error}")
-        values.append(value)
+            said[place].append(f"{attribute} {error}")
     return values
 
 
@@ -221,30 +179,28 @@ def _found(item: Item, attribute: str) -> tuple[str, Any]:
         kind, item = _found(item, parent)
         if kind not in ("M", "NULL"):
             raise _Malformed(f"is not there: {parent} is {KINDS[kind]}")
-    [(kind, content)] = ((item or {}).get(name) or {"NULL": True}).items()
-    return kind, None if kind == "NULL" else content
+        item = item if kind == "M" else {}
+    [(kind, content)] = item.get(name, {"NULL": True}).items()
+    return kind, content
 
 
 def _reader(column: sa.Column[Any]) -> Callable[[str, Any], Any]:
     """Choose how a column's values are read; what cannot be read is _Malformed."""
-    kind = column.type
+    kind, takes = column.type, column.info["takes"]
     if isinstance(kind, JSONB):
         return _json
     if isinstance(kind, sa.Numeric):
-        places = kind.scale or 0
-        limit = 10 ** ((kind.precision or 38) - places)
+        places, limit = kind.scale or 0, 10 ** ((kind.precision or 38) - (kind.scale or 0))
         return lambda _, text: _number(text, places, limit)
-    if holds(column) == ("N",):
+    if takes == ("N",):
         limit = 2**63 if isinstance(kind, sa.BigInteger) else 2**31
         return lambda _, text: int(_number(text, 0, limit))
-    if isinstance(kind, sa.TIMESTAMP):
-        return lambda _, text: _moment(text)
-    if isinstance(kind, sa.Date):
-        return lambda _, text: _moment(text).date()
-    if column.primary_key:
-        return lambda _, text: _text(text).strip()
-    return {"BOOL": lambda _, truth: int(truth), "B": lambda _, data: data.hex(),
-            "S": lambda _, text: _text(text)}[holds(column)[0]]  # fmt: skip
+    if isinstance(kind, (sa.TIMESTAMP, sa.Date)):
+        day = isinstance(kind, sa.Date)
+        return lambda _, text: _moment(text).date() if day else _moment(text)
+    if takes == ("S",):
+        return lambda _, text: _text(text.strip() if column.primary_key else text)
+    return lambda _, content: content.hex() if takes == ("B",) else int(content)
 
 
 def _text(text: str) -> str:
@@ -257,8 +213,8 @@ def _number(text: str, places: int, limit: int) -> Decimal:
     try:
         value = Decimal(text).quantize(Decimal(1).scaleb(-places), context=EXACT)
     except Inexact:
-        raise _Malformed(f"has more than {places} decimals" if places else
-                         "is not a whole number") from None  # fmt: skip
+        reason = f"has more than {places} decimals" if places else "is not a whole number"
+        raise _Malformed(reason) from None
     except InvalidOperation:
         raise _Malformed("is not a number") from None
     if not abs(value) < limit:
@@ -278,38 +234,35 @@ def _moment(text: str) -> dt.datetime:
 def _json(kind: str, content: Any) -> str:
     """Write an attribute as JSON: numbers with all their digits, sets sorted, binary as base64."""
     if kind == "M":
-        pairs = (f"{_json('S', key)}: {_json(*pair)}" for key, inner in sorted(content.items())
-                 for pair in inner.items())  # fmt: skip
-        return f"{{{', '.join(pairs)}}}"
-    if kind == "L":
-        return f"[{', '.join(_json(*pair) for inner in content for pair in inner.items())}]"
-    if kind in ("SS", "NS", "BS"):
-        ordered = sorted(content, key=Decimal if kind == "NS" else None)
-        return f"[{', '.join(_json(kind[0], one) for one in ordered)}]"
-    if kind == "N":
-        return str(Decimal(content))
-    if kind == "NULL":
-        return "null"
+        pairs = [(_json("S", name), inner) for name, inner in sorted(content.items())]
+        return f"{{{', '.join(f'{name}: {_json(*p)}' for name, i in pairs for p in i.items())}}}"
+    if kind in ("L", "SS", "NS", "BS"):
+        ordered = sorted(content, key=Decimal if kind == "NS" else None) if kind != "L" else content
+        each = [
+            pair for one in ordered for pair in (one if kind == "L" else {kind[0]: one}).items()
+        ]
+        return f"[{', '.join(_json(*pair) for pair in each)}]"
+    if kind in ("N", "NULL"):
+        return str(Decimal(content)) if kind == "N" else "null"
     plain = _base64(content) if kind == "B" else content
     return json.dumps(_text(plain) if isinstance(plain, str) else plain, ensure_ascii=False)
 
 
-def _unknown(target: str, items: Sequence[Item]) -> pl.DataFrame:
-    """Count the attributes that no column is made of, also within maps that are taken apart."""
-    known = {_attribute(column) for column in TABLES[target].columns}
-    maps = {path.partition(".")[0] for path in known if "." in path}
-    top = {path for path in known if "." not in path} | maps
-    found = Counter[tuple[str, str]]()
-    for item in items:
-        found.update((name, kind) for name in item.keys() - top for kind in item[name])
-        for name in maps:
-            inner = item.get(name, {}).get("M", {})
-            found.update((f"{name}.{key}", kind) for key in inner for kind in inner[key]
-                         if f"{name}.{key}" not in known)  # fmt: skip
-    rows = [(target, UNSTORABLE.sub("\ufffd", name), count, KINDS.get(kind, "null"))
-            for (name, kind), count in found.items()]  # fmt: skip
-    return pl.DataFrame(rows, UNKNOWN, orient="row")
-
-
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+def _printable(text: str) -> str:
+    return UNSTORABLE.sub("\ufffd", text)
+
+
+def _unknown(target: str, items: Sequence[Item]) -> Iterator[tuple[str, str, str]]:
+    """Find the attributes that no column is made of, also within maps that are taken apart."""
+    known = {column.info["attribute"] for column in TABLES[target].columns}
+    maps = {name.partition(".")[0] for name in known if "." in name}
+    top = maps | {name for name in known if "." not in name}
+    for item in items:
+        inner = [(f"{n}.{k}", v) for n in maps for k, v in item.get(n, {}).get("M", {}).items()]
+        found = [pair for pair in inner if pair[0] not in known]
+        found += [pair for pair in item.items() if pair[0] not in top]
+        yield from ((target, _printable(name), KINDS[kind]) for name, [kind] in found)
