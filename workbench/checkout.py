@@ -1,14 +1,13 @@
 """What a shop's checkout promises, each promise judged on the shop's tables as of one moment.
 
 A promise's function takes the tables, the limits and that moment, and returns a row for everything
-the promise speaks of. `at` is the moment by which it belongs to a period; `why` says what is wrong
-with it, null where the promise is kept, and `figure` how wrong. A moment that has not come is null.
+the promise speaks of. `why` says what is wrong with it, null where the promise is kept; `figure`
+how wrong; `at` is when that was decided, null where nothing is yet. Moments to come are null too.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
@@ -40,8 +39,7 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             given = getattr(self, field.name)
-            number = isinstance(given, int | float) and not isinstance(given, bool)
-            if not (number and math.isfinite(given) and 0 <= given <= 10**6):
+            if isinstance(given, bool) or not 0 <= given <= 10**6:
                 said = f"{field.name} is a number from 0 to 1,000,000, not {given!r}."
                 raise UsageError(said)
 
@@ -49,33 +47,8 @@ class Limits:
 Judge = Callable[[Tables, Limits, dt.datetime], pl.DataFrame]
 
 
-@dataclass(frozen=True)
-class Promise:
-    """One of the checkout's promises; `definition` is to be filled in with the limits."""
-
-    name: str
-    severity: Severity
-    definition: str
-    judge: Judge
-
-
-PROMISES: list[Promise] = []
-"""What is promised, in the order in which a checkout keeps it."""
-
-
-def _promise(name: str, severity: Severity, definition: str) -> Callable[[Judge], Judge]:
-    def register(judge: Judge) -> Judge:
-        PROMISES.append(Promise(name, severity, definition, judge))
-        return judge
-
-    return register
-
-
-@_promise(
-    "one order and one charge", "critical",
-    "No Idempotency-Key has more than one order, or more than one successful charge",
-)  # fmt: skip
 def _once(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFrame:
+    """No Idempotency-Key has more than one order, or more than one successful charge."""
     key, orders, charges = pl.col("idempotency_key"), pl.col("orders"), pl.col("charges")
     made = (
         (tables["orders"], "placed_at", 1, 0),
@@ -88,27 +61,25 @@ def _once(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFrame:
         for frame, at, order, charge in made
     )
     ids = pl.col("order_id").unique().sort().str.join(", ").alias("order_ids")
-    keys = rows.group_by(key).agg(ids, pl.col("at").max(), orders.sum(), charges.sum())
-    return keys.with_columns(
-        figure=orders + charges,
-        why=pl.when(pl.max_horizontal(orders, charges) > 1)
-        .then(pl.format("{} orders, {} charges", orders, charges)),
-    )  # fmt: skip
+    said = pl.format("orders: {}, charges: {}", orders, charges)
+    return (
+        rows.group_by(key)
+        .agg(ids, pl.col("at").max(), orders.sum(), charges.sum())
+        .with_columns(figure=orders + charges)
+        .with_columns(why=pl.when(pl.max_horizontal(orders, charges) > 1).then(said))
+    )
 
 
-@_promise(
-    "no oversell", "critical",
-    "No order or reservation takes more units of a product than are in stock, less what is sold "
-    "and reserved at that moment",
-)  # fmt: skip
 def _in_stock(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFrame:
-    """Count a reservation's units until it is released or ordered, at most as long as it may."""
-    lines = _lines(tables)
+    """No order or reservation takes more units of a product than are in stock, less what is sold
+    and reserved at that moment."""
+    # A reservation counts until it is released or ordered, and no longer than it may be held:
+    # what is held beyond that breaks another promise, and need not break this one too.
+    lines, start = _lines(tables), pl.col("reserved_at")
     ordered = lines.group_by("cart_id", "product_id").agg(pl.col("placed_at").min())
-    start, placed = pl.col("reserved_at"), pl.col("placed_at")
-    longest = start + dt.timedelta(seconds=limits.reservation_seconds)
     held = tables["reservations"].join(ordered, on=["cart_id", "product_id"], how="left")
-    ordered_at = pl.when(placed >= start).then(placed)
+    longest = start + dt.timedelta(seconds=limits.reservation_seconds)
+    ordered_at = pl.when(pl.col("placed_at") >= start).then("placed_at")
     held = held.with_columns(ended=pl.min_horizontal("released_at", longest, ordered_at))
     left = _levels(
         _changes(tables, lines), _change(held, "reserved_at", -1), _change(held, "ended", 1)
@@ -128,61 +99,44 @@ def _in_stock(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFram
     )
 
 
-@_promise(
-    "reservations expire", "warning",
-    "A reservation is held for at most {reservation_seconds:g} s, and for no less unless it is "
-    "ordered or given up",
-)  # fmt: skip
 def _expiring(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFrame:
-    held, most = _seconds("reserved_at", "released_at", as_of), limits.reservation_seconds
-    still = (
-        pl.when(pl.col("released_at").is_null())
-        .then(pl.lit("still held"))
-        .otherwise(pl.lit("held"))
-    )
-    early = (held < most) & (pl.col("released_by").str.to_lowercase() == "expiry")
-    return tables["reservations"].with_columns(
-        at="reserved_at",
-        figure=held,
-        why=pl.when(held > most).then(pl.format("{} for {} s", still, held))
-        .when(early).then(pl.format("expired after {} s", held)),
-    )  # fmt: skip
+    """A reservation is held for at most {reservation_seconds:g} s, and for no less unless it is
+    ordered or given up."""
+    held, late, at = _wait("reserved_at", "released_at", limits.reservation_seconds, as_of)
+    expired = pl.col("released_by").str.to_lowercase() == "expiry"
+    early = expired & (held < limits.reservation_seconds)
+    still = pl.when(pl.col("released_at").is_null()).then(pl.lit("still held"))
+    word = still.when(early).then(pl.lit("expired")).otherwise(pl.lit("released"))
+    why = pl.when(late | early).then(pl.format("{} after {} s", word, held))
+    return tables["reservations"].with_columns(at=at, figure=held, why=why)
 
 
-@_promise(
-    "reserved at low stock", "warning",
-    "Of a product of which {low_stock:g} units or fewer are unsold, an order takes only what its "
-    "cart had reserved",
-)  # fmt: skip
 def _reserved(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFrame:
+    """Of a product of which {low_stock:g} units or fewer are unsold, an order takes only what its
+    cart had reserved."""
     lines, keys = _lines(tables), ["order_id", "cart_id", "product_id", "placed_at"]
     before = _levels(_changes(tables, lines)).select(
         "product_id", placed_at="at", stock=pl.col("left") - pl.col("change")
     )
-    low = (
-        lines.group_by(keys).agg(pl.col("quantity").sum())
-        .join(before, on=["product_id", "placed_at"])
-        .filter(pl.col("stock") <= limits.low_stock)
-    )  # fmt: skip
+    low = lines.group_by(keys).agg(pl.col("quantity").sum())
+    low = low.join(before, on=["product_id", "placed_at"]).filter(
+        pl.col("stock") <= limits.low_stock
+    )
     released, placed = pl.col("released_at"), pl.col("placed_at")
     # What makes an order of a reservation may note two moments.
     covers = released.is_null() | (released >= placed) | (pl.col("released_by") == "order")
-    had = (
-        low.select(keys).join(tables["reservations"], on=["cart_id", "product_id"])
-        .filter((pl.col("reserved_at") <= placed) & covers)
-        .group_by(keys).agg(reserved=pl.col("quantity").sum())
+    had = low.select(keys).join(tables["reservations"], on=["cart_id", "product_id"])
+    had = had.filter((pl.col("reserved_at") <= placed) & covers).group_by(keys).agg(
+        reserved=pl.col("quantity").sum()
     )  # fmt: skip
     judged = low.join(had, on=keys, how="left").with_columns(pl.col("reserved").fill_null(0))
     lacks = pl.col("quantity") - pl.col("reserved")
     said = pl.format("{} of {} reserved, {} in stock", "reserved", "quantity", "stock")
-    return judged.with_columns(at="placed_at", figure=lacks, why=pl.when(lacks > 0).then(said))
+    return judged.with_columns(at=placed, figure=lacks, why=pl.when(lacks > 0).then(said))
 
 
-@_promise(
-    "failed orders are refunded", "critical",
-    "A paid order that failed is refunded in full, once, within {refund_hours:g} h",
-)  # fmt: skip
 def _refunded(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFrame:
+    """A paid order that failed is refunded in full, once, within {refund_hours:g} h."""
     charges, refunds = (
         settled(tables, kind).group_by("order_id").agg(
             pl.len().alias(f"{kind}s"), pl.col("amount").sum().alias(kind),
@@ -192,77 +146,85 @@ def _refunded(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFram
     )  # fmt: skip
     failed = tables["orders"].filter(pl.col("failed_at").is_not_null())
     judged = failed.join(charges, on="order_id").join(refunds, on="order_id", how="left")
-    due = pl.max_horizontal("failed_at", "charge_at") + dt.timedelta(hours=limits.refund_hours)
     owed, paid = pl.col("charge"), pl.col("refund")
-    sums = pl.format("{} of {} refunded", _plain(paid), _plain(owed))
-    return judged.with_columns(pl.col("refunds", "refund").fill_null(0)).with_columns(
-        at="failed_at",
+    judged = judged.with_columns(
+        pl.col("refunds", "refund").fill_null(0), since=pl.max_horizontal("failed_at", "charge_at")
+    )
+    # In part is not refunded yet.
+    judged = judged.with_columns(whole_at=pl.when(paid >= owed).then("refund_at"))
+    _, late, at = _wait("since", "whole_at", limits.refund_hours * 3600, as_of)
+    more = (pl.col("refunds") > pl.col("charges")) | (paid > owed)
+    sums = pl.format("{} of {} refunded, refunds: {}", _plain(paid), _plain(owed), "refunds")
+    return judged.with_columns(
+        at=pl.when(more).then("refund_at").otherwise(at),
         figure=(owed - paid).abs(),
-        why=pl.when(pl.col("refunds") > pl.col("charges")).then(pl.format("{} refunds", "refunds"))
-        .when((paid > owed) | ((paid < owed) & (as_of > due))).then(sums)
-        .when((paid == owed) & (pl.col("refund_at") > due)).then(pl.lit("refunded late")),
+        why=pl.when(more | (late & (paid < owed))).then(sums)
+        .when(late).then(pl.lit("refunded late")),
     )  # fmt: skip
 
 
-@_promise(
-    "packing task after payment", "warning",
-    "A paid order that did not fail has a packing task within {packing_seconds:g} s of its payment",
-)  # fmt: skip
 def _packed(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFrame:
-    paid = settled(tables, "charge").group_by("order_id").agg(at=pl.col("settled_at").min())
+    """A paid order that did not fail has a packing task within {packing_seconds:g} s of payment."""
+    paid = settled(tables, "charge").group_by("order_id").agg(paid_at=pl.col("settled_at").min())
     tasks = tables["packing_tasks"].group_by("order_id").agg(task_at=pl.col("created_at").min())
     judged = _going(tables).join(paid, on="order_id").join(tasks, on="order_id", how="left")
-    task, waited = pl.col("task_at"), _seconds("at", "task_at", as_of)
-    none = pl.when(task.is_null()).then(pl.lit("no packing task")).otherwise(pl.lit("packing task"))
-    late = pl.when(waited > limits.packing_seconds)
-    return judged.with_columns(
-        figure=waited, why=late.then(pl.format("{} after {} s", none, waited))
-    )
+    waited, late, at = _wait("paid_at", "task_at", limits.packing_seconds, as_of)
+    task = pl.when(pl.col("task_at").is_null()).then(pl.lit("no task")).otherwise(pl.lit("task"))
+    said = pl.format("{} after {} s", task, waited)
+    return judged.with_columns(at=at, figure=waited, why=pl.when(late).then(said))
 
 
-@_promise(
-    "shipment with tracking", "warning",
-    "A packed task has a shipment with a tracking number within {shipping_hours:g} h",
-)  # fmt: skip
 def _shipped(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFrame:
+    """A packed task has a shipment with a tracking number within {shipping_hours:g} h."""
     tracked = pl.col("tracking_number").str.strip_chars() != ""
     sent = tables["shipments"].group_by("task_id").agg(
-        pl.len().alias("shipments"), pl.col("shipped_at").filter(tracked).min()
+        sent_at=pl.col("shipped_at").min(), tracked_at=pl.col("shipped_at").filter(tracked).min()
     )  # fmt: skip
     tasks = tables["packing_tasks"].filter(pl.col("packed_at").is_not_null())
     judged = tasks.join(_going(tables), on="order_id", how="semi").join(sent, "task_id", how="left")
-    waited, missing = _seconds("packed_at", "shipped_at", as_of), pl.col("shipped_at").is_null()
-    late = waited > limits.shipping_hours * 3600
+    waited, late, at = _wait("packed_at", "tracked_at", limits.shipping_hours * 3600, as_of)
+    blind = pl.col("tracked_at").is_null() & pl.col("sent_at").is_not_null()
+    missing, hours = pl.col("tracked_at").is_null(), (waited / 3600).round(2)
     return judged.with_columns(
-        at="packed_at",
-        figure=(waited / 3600).round(3),
-        why=pl.when(missing & (pl.col("shipments") > 0)).then(pl.lit("shipped without tracking"))
-        .when(late & missing).then(pl.lit("not shipped"))
-        .when(late).then(pl.lit("shipped late")),
+        at=pl.when(blind).then("sent_at").otherwise(at),
+        figure=hours,
+        why=pl.when(blind).then(pl.lit("shipped without tracking"))
+        .when(late & missing).then(pl.format("not shipped after {} h", hours))
+        .when(late).then(pl.format("shipped after {} h", hours)),
     )  # fmt: skip
 
 
-@_promise(
-    "returns credited and restocked", "warning",
-    "A received return is credited and, unless damaged, restocked within {return_days:g} days",
-)  # fmt: skip
 def _returned(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFrame:
-    sellable = pl.col("condition").str.to_lowercase().ne_missing("damaged")
-    waits = {
-        done: _seconds("received_at", f"{done}_at", as_of) for done in ("credited", "restocked")
-    }
-    waits["restocked"] = pl.when(sellable).then(waits["restocked"])
-    faults = [
-        pl.when((wait > limits.return_days * 86_400) & pl.col(f"{done}_at").is_null())
-        .then(pl.lit(f"not {done}"))
-        .when(wait > limits.return_days * 86_400).then(pl.lit(f"{done} late"))
-        for done, wait in waits.items()
-    ]  # fmt: skip
-    return tables["returns"].with_columns(
-        at="received_at",
-        figure=(pl.max_horizontal(*waits.values()) / 86_400).round(3),
-        why=pl.concat_str(faults, separator=", ", ignore_nulls=True).replace("", None),
-    )
+    """A received return is credited and, unless damaged, restocked within {return_days:g} days."""
+    damaged = pl.col("condition").str.to_lowercase().eq_missing("damaged")
+    credited, restocked = pl.col("credited_at"), pl.col("restocked_at")
+    both = credited.is_not_null() & restocked.is_not_null()
+    last = pl.when(both).then(pl.max_horizontal(credited, restocked))
+    judged = tables["returns"].with_columns(
+        done_at=pl.when(damaged).then(credited).otherwise(last),
+        missing=pl.concat_str(
+            pl.when(credited.is_null()).then(pl.lit("not credited")),
+            pl.when(restocked.is_null() & ~damaged).then(pl.lit("not restocked")),
+            separator=", ", ignore_nulls=True,
+        ).replace("", "late"),
+    )  # fmt: skip
+    waited, late, at = _wait("received_at", "done_at", limits.return_days * 86_400, as_of)
+    days = (waited / 86_400).round(2)
+    said = pl.format("{} after {} days", "missing", days)
+    return judged.with_columns(at=at, figure=days, why=pl.when(late).then(said))
+
+
+PROMISES: Mapping[str, tuple[Severity, Judge]] = {
+    "one order and one charge": ("critical", _once),
+    "no oversell": ("critical", _in_stock),
+    "reservations expire": ("warning", _expiring),
+    "reserved at low stock": ("warning", _reserved),
+    "failed orders are refunded": ("critical", _refunded),
+    "packing task after payment": ("warning", _packed),
+    "shipment with tracking": ("warning", _shipped),
+    "returns credited and restocked": ("warning", _returned),
+}
+"""What is promised, in the order in which a checkout keeps it; the functions' words define it."""
 
 
 def settled(tables: Tables, kind: str) -> pl.DataFrame:
@@ -298,11 +260,19 @@ def _levels(*changes: pl.DataFrame) -> pl.DataFrame:
     return moments.sort("product_id", "at").with_columns(left=running)
 
 
-def _seconds(start: str, end: str, as_of: dt.datetime) -> pl.Expr:
-    """Count the seconds between two moments, up to now where the second has not come."""
-    # By microseconds: the same number, however a limit is written, for what is the same span.
-    span = (pl.col(end).fill_null(as_of) - pl.col(start)).dt.total_microseconds()
-    return (span / 1_000_000).round(6)
+def _wait(
+    start: str, done: str, seconds: float, as_of: dt.datetime
+) -> tuple[pl.Expr, pl.Expr, pl.Expr]:
+    """Say how many seconds something took so far, whether it is late, and when that was decided.
+
+    What was done in time was decided when it was done, all else when its time ran out.
+    """
+    span = pl.col(done).fill_null(as_of) - pl.col(start)
+    # Rounded, a span is the float by which it is written, as the limit is.
+    took = (span.dt.total_microseconds() / 1_000_000).round(6)
+    due = pl.col(start) + dt.timedelta(seconds=seconds)
+    decided = pl.col(done).is_not_null() | (took > seconds)
+    return took, took > seconds, pl.when(decided).then(pl.min_horizontal(done, due))
 
 
 def _plain(amount: pl.Expr) -> pl.Expr:

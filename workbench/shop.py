@@ -60,7 +60,7 @@ MINUTE = dt.timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class Shop:
-    """A shop's tables as `COLUMNS` has them, with the period that is to be judged, in UTC."""
+    """A shop's tables as `COLUMNS` has them, and the period that is to be judged, in UTC."""
 
     tables: Tables
     since: dt.datetime | None = None
@@ -114,12 +114,14 @@ def of(
 ) -> Shop:
     """Make a shop of frames, typed; moments with a zone become UTC.
 
-    What is judged came to be between `since` and `until`: ISO days, the last one included, or
-    moments, up to which but not at which. Raises UsageError for what is neither, DataError for a
+    Judged is what was decided between `since` and `until`: ISO days, the last one included, or
+    moments, the last one not. Raises UsageError for what is neither, DataError for a
     table or column that is missing or holds what it cannot.
     """
     _refuse_missing("The shop", frames, COLUMNS, "table")
     begin, end = _moment("since", since), _moment("until", until, end=True)
+    if begin and end and begin >= end:
+        raise UsageError(f"Nothing lies between since {since} and until {until}.")
     tables = {}
     for name, columns in COLUMNS.items():
         _refuse_missing(f"Table {name}", frames[name].columns, columns)
@@ -132,36 +134,32 @@ def of(
 
 
 def audit(shop: Shop, limits: Limits = Limits(), as_of: dt.datetime | None = None) -> Audit:  # noqa: B008
-    """Judge a shop as it stood at `as_of`, else at its latest event, but not after its `until`.
+    """Judge a shop as it stood at `as_of`, else at its latest event until then and until now.
 
     What is still within its time then, such as an order paid a moment ago, breaks no promise.
     """
     latest = max(filter(None, map(_latest, shop.tables.values())), default=None)
     if as_of is None and latest:
-        as_of = min(latest, shop.until or latest)
+        # A year that somebody mistyped is not the time it is.
+        as_of = min(latest, shop.until or latest, dt.datetime.now(dt.UTC).replace(tzinfo=None))
     moment = as_of or dt.datetime.min
     tables = {name: _as_of(name, frame, moment) for name, frame in shop.tables.items()}
     since = shop.since or dt.datetime.min
-    filled, rows, offenders = asdict(limits), [], {}
-    for promise in PROMISES:
-        judged = promise.judge(tables, limits, moment).filter(pl.col("at") >= since)
+    rows, offenders = [], {}
+    for name, (severity, judge) in PROMISES.items():
+        judged = judge(tables, limits, moment).filter(pl.col("at") >= since)
         wrong = judged.filter(pl.col("why").is_not_null())
         wrong = wrong.sort("figure", "at", wrong.columns[0], descending=[True, False, False])
-        offenders[promise.name] = wrong
-        rows.append({
-            "promise": promise.name,
-            "definition": promise.definition.format(**filled),
-            "severity": promise.severity,
-            "checked": judged.height,
-            "violations": wrong.height,
-            "worst": next(iter(wrong["why"]), None),
-            "verdict": _verdict(judged.height, wrong.height),
-        })  # fmt: skip
+        definition = " ".join((judge.__doc__ or "").split()).format(**asdict(limits))
+        worst, kept = next(iter(wrong["why"]), None), _verdict(judged.height, wrong.height)
+        rows.append((name, definition, severity, judged.height, wrong.height, worst, kept))
+        offenders[name] = wrong
+    names = ("promise", "definition", "severity", "checked", "violations", "worst", "verdict")
     requests = tables["request_log"].filter(pl.col("started_at") >= since)
     minutes = _minutes(requests, limits, moment)
     return Audit(
         as_of,
-        pl.DataFrame(rows, schema_overrides={"worst": TEXT}),
+        pl.DataFrame(rows, schema=names, orient="row").cast({"worst": TEXT}),
         offenders,
         _levels(requests, minutes, limits),
         minutes,
@@ -218,10 +216,10 @@ def _minutes(requests: pl.DataFrame, limits: Limits, as_of: dt.datetime) -> pl.D
         .group_by(pl.coalesce(key, "request_id").alias("key"), key.is_null().alias("keyless"))
         .agg(
             pl.col("started_at").min().alias("first"),
-            refused.fill_null(value=False).all().alias("refused"),
+            refused.any().alias("refused"),
             answered.filter(status.is_between(200, 299)).min().alias("taken_at"),
         )
-        .filter(~pl.col("refused"))
+        .filter(~pl.col("refused") | pl.col("taken_at").is_not_null())
     )
     taken = (pl.col("taken_at") - pl.col("first") <= MINUTE).fill_null(value=False)
     return (
