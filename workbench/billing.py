@@ -32,7 +32,7 @@ TYPES, STATUSES = get_args(Type), get_args(Status)
 BOOKED, BILLS = ("POSTED", "REVERSED"), ("INVOICE", "FEE")
 OWED, PAID = ("INVOICE", "FEE", "REFUND"), ("PAYMENT", "CREDIT_NOTE")
 AGES = {"days_1_30": 30, "days_31_60": 60, "days_61_90": 90}
-DAY = dt.timedelta(days=1)
+DAY, FIRST = dt.timedelta(days=1), dt.date(1900, 1, 1)
 SHOWN = ("transaction_id", "account_id", "type", "amount", "currency", "status", "created_at",
          "reference", "moment")  # fmt: skip
 MONEY, COUNT, WORDS = sa.Numeric(24, 2), sa.Numeric(18, 0), sa.String(60)
@@ -163,7 +163,8 @@ def period(book: Book, given: int | str | None = None) -> Period:
 def days_of(given: str) -> tuple[dt.date, dt.date]:
     """Return the first and the last day of `2026`, `2026-01` or `2026-01-05/2026-01-09`.
 
-    Raises UsageError for anything else, an end before its beginning, and days no calendar has.
+    Raises UsageError for anything else, an end before its beginning, and days no calendar has
+    or before 1900.
     """
     try:
         if month := re.fullmatch(r"([0-9]{4})(-[0-9]{2})?", given):
@@ -172,7 +173,7 @@ def days_of(given: str) -> tuple[dt.date, dt.date]:
             last -= last.day * DAY
         else:
             first, last = map(dt.date.fromisoformat, given.split("/"))
-        if not (len(given) in (4, 7, 21) and first <= last < dt.date.max):
+        if not (len(given) in (4, 7, 21) and FIRST <= first <= last < dt.date.max):
             raise ValueError
     except (ValueError, OverflowError):
         hint = "Write a month (2026-01), a year (2026) or two days (2026-01-05/2026-01-09)."
@@ -186,7 +187,7 @@ def transaction(book: Book, transaction_id: int | str) -> BillingTransaction | N
     Raises UsageError for an id that is no whole number, DataError for a malformed row.
     """
     t, number = book.transactions, _number("transaction", transaction_id)
-    rows = book.db.read(sa.select(t).where(t.c.transaction_id == number))
+    rows = book.db.read(sa.select(t).where(t.c.transaction_id == sa.literal(number, sa.BigInteger)))
     return BillingTransaction.read(rows.row(0, named=True)) if rows.height else None
 
 
@@ -245,7 +246,8 @@ def statement(book: Book, account_id: int | str | None, when: Period) -> Answer:
     except UsageError as error:
         return Answer(error.message, wrong=True)
     a, e = book.accounts.c, _entries(book)
-    account = book.db.read(sa.select(a.name, a.status).where(a.account_id == number))
+    one = a.account_id == sa.literal(number, sa.BigInteger)
+    account = book.db.read(sa.select(a.name, a.status).where(one))
     if account.is_empty():
         return Answer(f"There is no account {number}.", wrong=True)
     own, booked, within = e.c.account_id == number, _booked(e, when.last), when.holds(e.c.moment)
@@ -365,7 +367,7 @@ def duplicates(book: Book, as_of: dt.date, days: int = 3) -> pl.DataFrame:
     pairs = sa.select(e, *before).where(counted, _until(e.c.created_at, as_of)).subquery("pairs")
     previous_id, previous_at = list(pairs.c)[-2:]
     found = _listed(book, pairs, previous_id, previous_at)
-    found = found.where(pairs.c.created_at <= previous_at + days * DAY)
+    found = found.where(pairs.c.created_at <= previous_at + _days(days) * DAY)
     return book.db.read(found.order_by(pairs.c.created_at.desc(), pairs.c.transaction_id))
 
 
@@ -404,7 +406,9 @@ def oddities(book: Book, as_of: dt.date, pending_days: int = 30) -> pl.DataFrame
     named = sa.select(e.c.reverses_id).where(e.c.reverses_id.is_not(None))
     outside = (e.c.created_at < a.opened) | (e.c.created_at >= a.closed + DAY)
     against = (e.c.type.in_(OWED) & (e.c.amount < 0)) | (e.c.type.in_(PAID) & (e.c.amount > 0))
-    waiting = (e.c.status == "PENDING") & _until(e.c.created_at, as_of - pending_days * DAY)
+    waiting = (e.c.status == "PENDING") & _until(
+        e.c.created_at, as_of - (_days(pending_days) + 1) * DAY
+    )
     finding = sa.case(
         ((e.c.status != "FAILED") & outside, "account not open that day"),
         (waiting, f"pending for more than {pending_days} days"),
@@ -443,6 +447,12 @@ def _number(what: str, given: object) -> int:
     if isinstance(given, bool) or not re.fullmatch(r"[0-9]{1,18}", text := str(given).strip()):
         raise UsageError(f"The id of a {what} is a whole number, not {str(given)[:40]!r}.")
     return int(text)
+
+
+def _days(given: int) -> int:
+    if not 0 <= given <= 10_000:
+        raise UsageError(f"A number of days is from 0 to 10,000, not {given}.")
+    return given
 
 
 def _entries(book: Book) -> sa.Subquery:
