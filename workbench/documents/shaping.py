@@ -212,14 +212,15 @@ def _text(text: str) -> str:
 def _number(text: str, places: int, limit: int) -> Decimal:
     try:
         value = Decimal(text).quantize(Decimal(1).scaleb(-places), context=EXACT)
+        # Not abs(), which rounds to the 28 digits of the usual context.
+        if value.copy_abs() < limit:
+            return value
     except Inexact:
         reason = f"has more than {places} decimals" if places else "is not a whole number"
         raise _Malformed(reason) from None
     except InvalidOperation:
         raise _Malformed("is not a number") from None
-    if not abs(value) < limit:
-        raise _Malformed("is too large")
-    return value
+    raise _Malformed("is too large")
 
 
 def _moment(text: str) -> dt.datetime:
