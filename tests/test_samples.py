@@ -18,12 +18,13 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from commands import command
-from conftest import BIN
+from conftest import BIN, ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from standin import Oracle
 from test_oracle_colors import drop_everything
 
+from notebooks import runs_in
 from workbench import embedded, masking, partitions, samples
 from workbench.database import connect
 from workbench.profiling.model import Column
@@ -564,3 +565,27 @@ def test_oracle_is_sampled_too(
     assert [row["paid"] for row in rows] == [None, Decimal("1.25")]
     assert rows[1]["email"].startswith("masked-")
     assert content(project / "y", "database_info.json")["server"] == "Oracle"
+
+
+def test_the_notebook_shows_what_it_hands_on(admin: Any, schema: str, project: Path) -> None:
+    tables = f"[{schema}.persons, {schema}.gone_x, '{schema}.a/loans']"
+    words = ("-p", "tables", tables, "-p", "mask", "[rate]", "--output", "reports")
+    notebook = str(ROOT / "notebooks" / "extract_samples.ipynb")
+    admin.execute("CREATE TABLE gone_x (at date); INSERT INTO gone_x VALUES ('infinity')")
+    done = command("run", notebook, *words)
+    admin.execute("DROP TABLE gone_x")
+    assert done.returncode == 0, done.stderr
+    [folder] = runs_in(project / "reports" / "extract_samples")
+    told = json.loads((folder / "run.json").read_text("utf-8"))
+    assert told["status"] == "warned"
+    assert {figure["name"]: figure["value"] for figure in told["figures"]} == {
+        "tables": 2, "rows": 6, "masked columns": 11,
+    }  # fmt: skip
+    assert f"{schema}.gone_x was not read: Column 'at' holds a value" in str(told["warnings"])
+    page = (folder / "report.html").read_text("utf-8")
+    assert "tied by a foreign key to" in page
+    assert "masked-" in page
+    for path in (folder / "report.html", folder / "notebook.ipynb", *(folder / "data").glob("*/*")):
+        for value in HIDDEN:
+            assert value not in path.read_text("utf-8"), (path.name, value)
+    assert len(list((folder / "data" / "extract").glob("*_schema.json"))) == 2

@@ -24,6 +24,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from workbench import extracts, masking, oracle, partitions
+from workbench.display import Shown, _links
 from workbench.errors import ConnectionFailed, DataError, UsageError, WorkbenchError, fault_of
 from workbench.profiling import catalog, dictionary
 from workbench.profiling.survey import progress_bar
@@ -63,14 +64,37 @@ class Samples:
         """The tables that could not be read."""
         return tuple(sample for sample in self.tables if sample.problem)
 
+    @property
+    def as_of(self) -> str | None:
+        """When (UTC) the newest state was seen that rows are from."""
+        return max((sample.read for sample in self.tables if sample.read), default=None)
+
+    def overview(self) -> pl.DataFrame:
+        """Return a row for each table: table, rows, columns, masked (how many), problem."""
+        kinds = {"table": pl.String, "rows": pl.Int64, "columns": pl.Int64, "masked": pl.Int64,
+                 "problem": pl.String}  # fmt: skip
+        rows = [(x.name, x.rows, x.columns, len(x.masked), x.problem) for x in self.tables]
+        return pl.DataFrame(rows, schema=kinds, orient="row")
+
+    def columns(self) -> pl.DataFrame:
+        """Return a row for each column: table, name, type, nullable, comment, default, masked."""
+        rows = [
+            {"table": sample.name, **column}
+            for sample in self.tables
+            if sample.files
+            for column in read_json(self.folder / sample.files[2])["columns"]
+        ]
+        return pl.DataFrame(rows, infer_schema_length=None)
+
     def first_rows(self, sample: Sample) -> pl.DataFrame:
         """Return the first rows of a table as its JSON file has them."""
         return pl.DataFrame(read_json(self.folder / sample.files[1]), infer_schema_length=None)
 
-    def columns(self, sample: Sample) -> pl.DataFrame:
-        """Return a row for each column of a table, as its JSON file has them."""
-        found = read_json(self.folder / sample.files[2])["columns"]
-        return pl.DataFrame(found, infer_schema_length=None)
+    def links(self) -> Shown:
+        """Show links to the files, for a report whose folder they are in."""
+        names = sorted(path.name for path in self.folder.iterdir())
+        shown = _links([f"data/{self.folder.name}/{name}" for name in names], short=True)
+        return Shown(f"<p>{shown}</p>", f"data/{self.folder.name}: {len(names)} files")
 
 
 def extract_samples(
