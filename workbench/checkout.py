@@ -95,7 +95,7 @@ def _in_stock(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFram
         takes.join(left, on=["product_id", "at"])
         .join(names, on="product_id", how="left")
         .with_columns(figure=-pl.col("left"))
-        .with_columns(why=pl.when(short).then(pl.format("{} more than there were", "figure")))
+        .with_columns(why=pl.when(short).then(pl.format("{} more than in stock", "figure")))
     )
 
 
@@ -107,7 +107,7 @@ def _expiring(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFram
     early = expired & (held < limits.reservation_seconds)
     still = pl.when(pl.col("released_at").is_null()).then(pl.lit("still held"))
     word = still.when(early).then(pl.lit("expired")).otherwise(pl.lit("released"))
-    why = pl.when(late | early).then(pl.format("{} after {} s", word, held))
+    why = pl.when(late | early).then(pl.format("{} after {} s", word, _plain(held)))
     return tables["reservations"].with_columns(at=at, figure=held, why=why)
 
 
@@ -154,11 +154,12 @@ def _refunded(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFram
     judged = judged.with_columns(whole_at=pl.when(paid >= owed).then("refund_at"))
     _, late, at = _wait("since", "whole_at", limits.refund_hours * 3600, as_of)
     more = (pl.col("refunds") > pl.col("charges")) | (paid > owed)
-    sums = pl.format("{} of {} refunded, refunds: {}", _plain(paid), _plain(owed), "refunds")
+    sums = pl.format("{} of {} refunded", _plain(paid), _plain(owed))
     return judged.with_columns(
         at=pl.when(more).then("refund_at").otherwise(at),
         figure=(owed - paid).abs(),
-        why=pl.when(more | (late & (paid < owed))).then(sums)
+        why=pl.when(more).then(pl.format("{}, in {} refunds", sums, "refunds"))
+        .when(late & (paid < owed)).then(sums)
         .when(late).then(pl.lit("refunded late")),
     )  # fmt: skip
 
@@ -170,7 +171,7 @@ def _packed(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFrame:
     judged = _going(tables).join(paid, on="order_id").join(tasks, on="order_id", how="left")
     waited, late, at = _wait("paid_at", "task_at", limits.packing_seconds, as_of)
     task = pl.when(pl.col("task_at").is_null()).then(pl.lit("no task")).otherwise(pl.lit("task"))
-    said = pl.format("{} after {} s", task, waited)
+    said = pl.format("{} after {} s", task, _plain(waited))
     return judged.with_columns(at=at, figure=waited, why=pl.when(late).then(said))
 
 
@@ -189,8 +190,8 @@ def _shipped(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFrame
         at=pl.when(blind).then("sent_at").otherwise(at),
         figure=hours,
         why=pl.when(blind).then(pl.lit("shipped without tracking"))
-        .when(late & missing).then(pl.format("not shipped after {} h", hours))
-        .when(late).then(pl.format("shipped after {} h", hours)),
+        .when(late & missing).then(pl.format("not shipped after {} h", _plain(hours)))
+        .when(late).then(pl.format("shipped after {} h", _plain(hours))),
     )  # fmt: skip
 
 
@@ -210,7 +211,7 @@ def _returned(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFram
     )  # fmt: skip
     waited, late, at = _wait("received_at", "done_at", limits.return_days * 86_400, as_of)
     days = (waited / 86_400).round(2)
-    said = pl.format("{} after {} days", "missing", days)
+    said = pl.format("{} after {} days", "missing", _plain(days))
     return judged.with_columns(at=at, figure=days, why=pl.when(late).then(said))
 
 
@@ -275,5 +276,5 @@ def _wait(
     return took, took > seconds, pl.when(decided).then(pl.min_horizontal(done, due))
 
 
-def _plain(amount: pl.Expr) -> pl.Expr:
-    return amount.cast(pl.String).str.strip_chars_end("0").str.strip_suffix(".")
+def _plain(number: pl.Expr) -> pl.Expr:
+    return number.cast(pl.String).str.strip_chars_end("0").str.strip_suffix(".")
