@@ -78,6 +78,8 @@ def scan(
         tasks = {target: shown.add_task(prefix + SOURCES[target], total=None) for target in SOURCES}
 
         def read(target: str, part: int) -> None:
+            if stop.is_set():
+                return
             request: dict[str, Any] = {"ConsistentRead": consistent}
             if parts > 1:
                 request |= {"Segment": part, "TotalSegments": parts}
@@ -89,13 +91,15 @@ def scan(
                     return
 
         jobs = [pool.submit(read, target, part) for part in range(parts) for target in SOURCES]
+        for job in jobs:
+            # Called by the thread that failed, before it begins another one.
+            job.add_done_callback(lambda done: done.exception() and stop.set())
         try:
             for job in as_completed(jobs):
                 job.result()
         except BaseException:
             # The others end with the page that they are waiting for.
             stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
             raise
     return Scan(source, max_items is not None, tuple(pages))
 
