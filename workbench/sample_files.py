@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
@@ -15,29 +14,13 @@ import polars as pl
 import polars.selectors as cs
 
 from workbench import extracts
-from workbench.profiling.model import Table
+from workbench.accessible import Listed, entry
 from workbench.profiling.wording import count
 from workbench.reporting.text import inert
 
 FIRST = 100  # rows in a JSON file
 # https://owasp.org/www-community/attacks/CSV_Injection; a number alone does nothing.
 FORMULA = r"(?s)^(?:[=@\t\r\n＝＋－＠]|[+-](?:$|.*[^\d.,])).*"
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A table or view that the account sees; `readable`: it may be selected from."""
-
-    schema: str
-    table: Table
-    readable: bool
-
-    @property
-    def name(self) -> str:
-        """The name as `db.table` takes it: parts with a dot or a quote in double quotes."""
-        odd = re.compile(r'[."]')
-        parts = (self.schema, self.table.name)
-        return ".".join('"' + p.replace('"', '""') + '"' if odd.search(p) else p for p in parts)
 
 
 @dataclass(frozen=True)
@@ -74,16 +57,6 @@ def json_rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
     """Give the first rows as JSON holds them, by the rules of JSON lines."""
     exact = extracts.for_json(frame.head(FIRST), set(), set())
     return [json.loads(line) for line in exact.write_ndjson().split("\n") if line]
-
-
-def entry(each: Listed) -> dict[str, Any]:
-    """Give what is listed of a table."""
-    table, key = each.table, each.table.primary_key
-    return {
-        "schema": each.schema, "table": table.name, "kind": table.kind, "readable": each.readable,
-        "columns": len(table.columns), "estimated_rows": table.rows and table.rows.value,
-        "comment": table.comment, "primary_key": key and list(key.columns),
-    }  # fmt: skip
 
 
 def structure(each: Listed, sample: Sample) -> dict[str, Any]:

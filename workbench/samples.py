@@ -23,17 +23,16 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from workbench import extracts, masking, oracle, partitions
+from workbench import accessible, extracts, masking, oracle, partitions
+from workbench.accessible import Listed
 from workbench.display import Shown, _links
 from workbench.errors import ConnectionFailed, DataError, UsageError, WorkbenchError, fault_of
-from workbench.profiling import catalog, dictionary
+from workbench.profiling import dictionary
 from workbench.profiling.survey import progress_bar
 from workbench.reporting.text import inert
 from workbench.sample_files import (
-    Listed,
     Sample,
     csv_text,
-    entry,
     json_rows,
     pretty,
     read_json,
@@ -49,7 +48,7 @@ if TYPE_CHECKING:
 INFO, TABLES, README = "database_info.json", "accessible_tables.json", "README.txt"
 OURS = (TABLES, README, "*_sample_*.csv", "*_sample_*.json", "*_schema.json", INFO)
 MOST = 100_000  # rows of a table
-HELD = ("bytea", "json", "jsonb")  # of PostgreSQL's types, what a frame holds as it is
+HELD = ("bytea", "json", "jsonb")
 
 
 @dataclass(frozen=True)
@@ -131,8 +130,8 @@ def extract_samples(
 
     folder = Path(out or Path(os.environ.get("WORKBENCH_RUN_DIR", ".")) / "data" / "extract")
     with nullcontext(source) if isinstance(source, Database) else connect(source) as db:
-        listed = list_tables(db, schemas, tables)
-        chosen = _chosen(db, listed, tables)
+        listed = accessible.list_tables(db, schemas, tables)
+        chosen = accessible.chosen(db, listed, tables)
         parts = [(each.schema, each.table) for each in chosen]
         masked = {} if unmasked else masking.declared(parts, mask)
         request = {
@@ -142,53 +141,6 @@ def extract_samples(
         with extracts.told(folder):
             info = _opened(folder, request, overwrite or not out, own=not out)
             return _Extract(db, folder, info, listed, chosen, masked).run(progress)
-
-
-def list_tables(
-    db: Database, schemas: Sequence[str] = (), tables: Sequence[str] = ()
-) -> list[Listed]:
-    """List the tables and views of `schemas`; else of those `tables` name, or the source's own.
-
-    A source that names no schema has all that hold tables, but the database's own. Raises
-    DataError for a schema that is not there.
-    """
-    from workbench.database import parts_of
-
-    named = [parts_of(name)[0] for name in tables] or [""]
-    asked: set[str | None] = {*schemas} or {name or db.source.schema_ for name in named}
-    names = {catalog.schema_name(db, name) for name in asked if name}
-    if None in asked:
-        names |= {name for (name,) in _ask(db, "OWNERS")}
-    found = list[Listed]()
-    for schema in sorted(names):
-        described, _ = catalog.read_catalog(db, schema, None, _now())
-        closed = {name for (name,) in _ask(db, "FORBIDDEN", schema)}
-        found += [Listed(schema, table, table.name not in closed) for table in described]
-    return found
-
-
-def _ask(db: Database, question: str, schema: str = "") -> list[Any]:
-    return db._attempt("The catalog", lambda opened: dictionary.ask(opened, question, schema))
-
-
-def _chosen(db: Database, listed: Sequence[Listed], tables: Sequence[str]) -> list[Listed]:
-    from workbench.database import parts_of
-
-    if not tables:
-        return [each for each in listed if each.readable and each.table.kind != "view"]
-    chosen = list[Listed]()
-    for name in tables:
-        schema, bare = parts_of(name)
-        near = [x for x in listed if not schema or x.schema.lower() == schema.lower()]
-        near = [each for each in near if each.schema == schema] or near
-        lacks = f"Source {db.name!r} has no table"
-        found = catalog.match(bare, [each.table.name for each in near], lacks, "Tables")
-        there = [each for each in near if each.table.name == found]
-        if len(there) > 1:
-            hint = inert(f"Say which: {', '.join(each.name for each in there)}.")
-            raise UsageError(f"Several schemas have a table {found!r}.", hint)
-        chosen += there
-    return [each for each in listed if each in chosen]
 
 
 def _opened(folder: Path, request: Mapping[str, Any], anew: bool, *, own: bool) -> dict[str, Any]:
@@ -279,7 +231,7 @@ class _Extract:
             "read": _now("milliseconds"), "workbench": version("workbench"),
         }  # fmt: skip
         self._write(INFO, pretty(self.info))
-        self._write(TABLES, pretty([entry(each) for each in self.listed]))
+        self._write(TABLES, pretty([accessible.entry(each) for each in self.listed]))
 
     def _read(self, todo: Sequence[Listed]) -> Iterator[tuple[Listed, pl.DataFrame | str]]:
         """Yield each table with its first rows, or why there are none, all of one state."""
@@ -356,12 +308,10 @@ def _first(db: Database, connection: sa.Connection, each: Listed, rows: int) -> 
     """Read a table's first rows by its primary key, or say why not in words without a value."""
     table, postgresql = each.table, connection.dialect.name == "postgresql"
     source = sa.table(table.name, *(sa.column(c.name) for c in table.columns), schema=each.schema)
-    selected = [
-        sa.cast(source.c[c.name], sa.Text).label(c.name)
-        if postgresql and (c.type == "numeric" or (c.kind == "other" and c.type not in HELD))
-        else source.c[c.name]
-        for c in table.columns
-    ]
+    # On PostgreSQL, what no dtype holds is read as the text that it is written as.
+    odd = {c.name for c in table.columns if postgresql and c.type not in HELD
+           and (c.type == "numeric" or c.kind in ("other", "time"))}  # fmt: skip
+    selected = [sa.cast(c, sa.Text).label(c.name) if c.name in odd else c for c in source.c]
     key = [source.c[name] for name in table.primary_key.columns] if table.primary_key else []
     text, values = compiled(sa.select(*selected).order_by(*key).limit(rows), {}, connection.dialect)
     driver = connection.connection.driver_connection

@@ -142,10 +142,9 @@ def _samples(
 
 
 def _list(source: str, schemas: tuple[str, ...], as_json: bool) -> None:
+    from workbench.accessible import entry, list_tables
     from workbench.database import connect
     from workbench.reporting.text import inert
-    from workbench.sample_files import entry
-    from workbench.samples import list_tables
 
     with cancellable(), connect(source) as db:
         found = list_tables(db, schemas)
