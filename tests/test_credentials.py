@@ -43,7 +43,7 @@ READER = {"username": "u", "password": "blue-tiger"}
 REGION, ACCOUNT = "eu-central-1", "123456789012"
 DOCS = (ROOT / "docs" / "credentials.md").read_text(encoding="utf-8")
 POLICIES = [
-    text for text in re.findall(r"^```json\n(.*?)^```", DOCS, re.M | re.S) if "Statement" in text
+    text for text in re.findall(r"^```json\n(.*?)^```", DOCS, re.M | re.S) if "kms:" in text
 ]
 
 

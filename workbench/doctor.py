@@ -115,12 +115,53 @@ def examine(name: str, *, timeout: float = 10, insist: bool = True) -> list[Chec
                 checks.append(Check(title, None, f"not checked without {without}"))
                 continue
             checks.append(_look(title, getattr(visit, step)))
+            if visit.source.kind == "dynamodb":
+                return [*checks, *_examine_dynamodb(name, visit.source.role, timeout)]
             if step == "login" and checks[-1].ok:
                 # The driver knows more ways than the one that was tried: other addresses, a proxy.
                 checks = [replace(check, ok=None if check.ok is None else True) for check in checks]
             needed = visit.connection is None and step not in ("network", "tls")
             if visit.is_lost() or (needed and checks[-1].ok is False):
                 stopper = title
+    return checks
+
+
+def _examine_dynamodb(name: str, role: str | None, timeout: float) -> list[Check]:
+    from botocore.session import get_session
+
+    from workbench.documents.scanning import ask, opened
+    from workbench.documents.targets import SOURCES
+
+    once = {"connect_timeout": timeout, "read_timeout": timeout,
+            "retries": {"total_max_attempts": 1}}  # fmt: skip
+
+    def own() -> Found:
+        found = ask(get_session(), f"source {name}", lambda session: session.get_credentials())
+        fix = "Set AWS_PROFILE or AWS_ACCESS_KEY_ID, or log in (aws sso login)."
+        return (True, f"found by {found.method}") if found else (False, "no AWS credentials", fix)
+
+    def assumed() -> Found:
+        if not role:
+            return None, "none is named: the tables are in the same account"
+        with opened(name, **once):
+            return True, f"{role} is assumed"
+
+    def tables() -> Found:
+        with opened(name, **once) as (client, prefix):
+            items = 0
+            for table in (prefix + table for table in SOURCES.values()):
+                found = ask(
+                    client, f"table {table}", lambda it, t=table: it.describe_table(TableName=t)
+                )
+                items += found["Table"]["ItemCount"]
+        return True, f"{len(SOURCES)} tables, about {items:,} items"
+
+    checks: list[Check] = []
+    for title, step in {"credentials": own, "role": assumed, "tables": tables}.items():
+        if without := next((check.name for check in checks if check.ok is False), ""):
+            checks.append(Check(title, None, f"not checked without {without}"))
+        else:
+            checks.append(_look(title, step))
     return checks
 
 

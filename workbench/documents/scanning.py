@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -74,7 +74,8 @@ def scan(
         raise UsageError(f"segments are 1 to {MOST_SEGMENTS}, and max_items is 1 or more.")
     parts = 1 if max_items else segments
     stop, pages, shown = threading.Event(), list[Page](), _progress()
-    with opened(source, segments) as (client, prefix), shown, ThreadPoolExecutor(segments) as pool:
+    opening = opened(source, max_pool_connections=segments)
+    with opening as (client, prefix), shown, ThreadPoolExecutor(segments) as pool:
         tasks = {target: shown.add_task(prefix + SOURCES[target], total=None) for target in SOURCES}
 
         def read(target: str, part: int) -> None:
@@ -90,10 +91,14 @@ def scan(
                 if stop.is_set():
                     return
 
+        def ended(job: Future[None]) -> None:
+            # Called by the thread that failed, before it begins another one.
+            if job.exception():
+                stop.set()
+
         jobs = [pool.submit(read, target, part) for part in range(parts) for target in SOURCES]
         for job in jobs:
-            # Called by the thread that failed, before it begins another one.
-            job.add_done_callback(lambda done: done.exception() and stop.set())
+            job.add_done_callback(ended)
         try:
             for job in as_completed(jobs):
                 job.result()
@@ -135,12 +140,12 @@ def ask(client: Any, what: str, question: Callable[[Any], T]) -> T:
 
 
 @contextmanager
-def opened(name: str, connections: int = 1) -> Iterator[tuple[Any, str]]:
+def opened(name: str, **config: Any) -> Iterator[tuple[Any, str]]:
     """Give a client of the DynamoDB that a source names, and the prefix of its tables.
 
-    boto3's own configuration says who asks, and where; the source's region and role go before it.
-    An embedded source has the sample tables. Raises UsageError for a database, ConnectionFailed
-    where nobody may ask.
+    boto3's own configuration says who asks, and where; the source's region and role go before it,
+    and so does `config`, as botocore's Config. An embedded source has the sample tables. Raises
+    UsageError for a database, ConnectionFailed where nobody may ask.
     """
     source = load_settings().source(name)
     if source.kind == "database":
@@ -160,10 +165,10 @@ def opened(name: str, connections: int = 1) -> Iterator[tuple[Any, str]]:
 
         session = get_session()
         attempts = int(session.get_config_variable("max_attempts") or ATTEMPTS)
-        retries = {"mode": "adaptive", "total_max_attempts": attempts}
-        config = Config(retries=retries, max_pool_connections=max(connections, 10))
+        patient = {"retries": {"mode": "adaptive", "total_max_attempts": attempts}}
         session = _assumed(source, session) if source.role else session
-        return nullcontext(session.create_client("dynamodb", config=config, **options))
+        made = session.create_client("dynamodb", config=Config(**patient | config), **options)
+        return nullcontext(made)
 
     def itself(client: Any) -> Any:
         return client
