@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
+import itertools
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -25,8 +28,9 @@ from standin import Oracle
 from test_oracle_colors import drop_everything
 
 from notebooks import runs_in
-from workbench import embedded, masking, partitions, samples
+from workbench import accessible, embedded, masking, partitions, samples
 from workbench.database import connect
+from workbench.errors import ConnectionFailed
 from workbench.profiling.model import Column
 
 IBAN, CARD = "DE89370400440532013000", 4111111111111111  # both of ISO's and issuers' own examples
@@ -67,6 +71,8 @@ CREATE TABLE odd (tags text[], net inet, free numeric, span interval, raw bytea,
 INSERT INTO odd VALUES ('{{{{a,"b c"}}}}', '10.0.0.1/8', 'NaN', '1 mon 2 days', '\\x00ff', '[1,5)');
 CREATE VIEW adults AS SELECT full_name, id FROM persons;
 """
+
+WORDS = [str(BIN / "workbench"), "extract", "demo"]
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -298,8 +304,39 @@ def test_personal_data_are_found_by_their_form(
     assert told == (kind and f"{kind}, by its values")
 
 
-def rename(toml: str) -> None:
-    Path("workbench.toml").write_text(toml)
+@pytest.mark.parametrize(("others", "found"), [(4, True), (5, False)])
+def test_one_in_five_of_a_form_is_enough(others: int, found: bool) -> None:
+    wrong = [f"DE{n}370400440532013000" for n in range(10, 10 + others)]
+    told = masking.detected(Column("x", "text", "text"), values(IBAN, *wrong, *["plain"] * 50))
+    assert (told is not None) == found
+
+
+KINDS: dict[str, tuple[Any, list[Any]]] = {
+    "text": (pl.String(), ["a", "", "a", "=1"]), "int": (pl.Int64(), [2**62, 0, 2**62, -1]),
+    "decimal": (pl.Decimal(9, 2), [Decimal("1.50"), None, Decimal("1.50"), Decimal(1)]),
+    "float": (pl.Float64(), [0.1, float("nan"), 0.1, float("inf")]),
+    "bool": (pl.Boolean(), [True, False, True, False]),
+    "raw": (pl.Binary(), [b"\xff", b"", b"\xff", b"a"]),
+    "day": (pl.Date(), [dt.date(1970, 1, 9), dt.date(1, 1, 1), dt.date(1970, 1, 9), None]),
+    "at": (pl.Time(), [dt.time(1), dt.time(0), dt.time(1), None]),
+    "utc": (pl.Datetime("us", "UTC"), [dt.datetime(2026, 1, 9, 1, 2, 3, 4, dt.UTC), None] * 2),
+    "span": (pl.Duration("us"), [dt.timedelta(1), dt.timedelta(0), dt.timedelta(1), None]),
+    "nothing": (pl.String(), [None] * 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tokens_are_equal_where_values_are(kind: str) -> None:
+    dtype, given = KINDS[kind]
+    series = pl.Series("x", given, dtype=dtype)
+    one, other = (
+        masking.mask(series.to_frame(), ["x"], key * 32)["x"].to_list() for key in (b"a", b"b")
+    )
+    for n, m in itertools.product(range(4), repeat=2):
+        assert (one[n] == one[m]) == (str(given[n]) == str(given[m])), (n, m)
+    assert [token is None for token in one] == [value is None for value in given]
+    assert all(re.fullmatch("masked-[0-9a-f]{16}", token) for token in one if token is not None)
+    assert not ({*one} & {*other}) - {None}
 
 
 @pytest.fixture
@@ -351,16 +388,16 @@ def pair(admin: psycopg.Connection) -> Iterator[None]:
 
 
 def extract_while(
-    schema: str, before: str, nth: int, work: Callable[[], object], **options: Any
+    schema: str, before: str, nth: int, work: Callable[[int], object], **options: Any
 ) -> samples.Samples:
     """Extract three tables; before the `nth` statement that begins so, another session works."""
     seen = []
 
-    def listen(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+    def listen(_connection: Any, cursor: Any, statement: str, *_rest: Any) -> None:
         if statement.startswith(before):
             seen.append(statement)
             if len(seen) == nth:
-                work()
+                work(cursor.connection.info.backend_pid)
 
     with connect("demo") as db:
         sa.event.listen(db.engine, "before_cursor_execute", listen)
@@ -372,7 +409,7 @@ def extract_while(
 def test_a_table_dropped_meanwhile_does_not_cost_the_others(
     admin: psycopg.Connection, schema: str, project: Path
 ) -> None:
-    def drop() -> None:
+    def drop(_: int) -> None:
         admin.execute("DROP TABLE pair_b")
 
     done = extract_while(schema, "SET TRANSACTION ISOLATION", 1, drop, out="x")
@@ -392,13 +429,31 @@ def test_a_table_dropped_meanwhile_does_not_cost_the_others(
 
 @pytest.mark.usefixtures("pair")
 def test_all_tables_are_of_one_state(admin: psycopg.Connection, schema: str, project: Path) -> None:
-    def write() -> None:
+    def write(_: int) -> None:
         admin.execute("BEGIN; UPDATE pair_a SET n = 2; UPDATE pair_b SET n = 2; COMMIT")
 
     done = extract_while(schema, "SAVEPOINT", 2, write, out="x")
     assert [done.first_rows(sample).rows() for sample in done.tables] == [[(1,)]] * 3
     done = samples.extract_samples("demo", [f"{schema}.pair_b"], out="y")
     assert done.first_rows(done.tables[0]).rows() == [(2,)]
+
+
+@pytest.mark.usefixtures("pair")
+def test_a_server_that_goes_away_leaves_whole_files(
+    admin: psycopg.Connection, schema: str, project: Path
+) -> None:
+    def end(session: int) -> None:
+        admin.execute(f"SELECT pg_terminate_backend({session}, 5000)")
+
+    with pytest.raises(ConnectionFailed, match="was lost"):
+        extract_while(schema, "SAVEPOINT", 2, end, out="x")
+    before = files(project / "x")
+    assert not any("partial" in name for name in before)
+    names = [f"{schema}.pair_{letter}" for letter in "abc"]
+    assert not samples.extract_samples("demo", names, out="x").failed
+    after = files(project / "x")
+    assert len([name for name in before if "pair_" in name]) == 3
+    assert all(after[name] == raw for name, raw in before.items() if "pair_" in name)
 
 
 @pytest.mark.usefixtures("pair")
@@ -459,6 +514,54 @@ def test_a_folder_with_anything_else_in_it_is_left_alone(project: Path, there: s
     assert (done.returncode, "There is no folder no" in done.stderr) == (2, True)
 
 
+def test_a_folder_from_somebody_else_leads_nowhere_else(
+    admin: Any, schema: str, project: Path
+) -> None:
+    (project / "x").mkdir()
+    (project / "mine").write_text("m" * 32)
+    request = {"source": "demo", "tables": [f"{schema}.persons"], "schemas": [], "rows": 1000,
+               "mask": [], "unmasked": False}  # fmt: skip
+    info = {"extract": str(project / "mine"), "started": "x/../y", "request": request,
+            "complete": False}  # fmt: skip
+    (project / "x" / "database_info.json").write_text(json.dumps(info))
+    done = command("extract", "demo", f"{schema}.persons", "--out", "x")
+    assert done.returncode == 2
+    assert "The key of the tokens in x is gone" in done.stderr
+    assert (project / "mine").read_text() == "m" * 32
+    assert list(files(project / "x")) == ["database_info.json"]
+
+
+def test_names_cannot_add_lines_to_what_people_read(
+    admin: psycopg.Connection, schema: str, project: Path
+) -> None:
+    admin.execute('CREATE TABLE "a\n\nMasked\n\n  all \x1b[2J" (full_name text)')
+    try:
+        with connect("demo") as db:
+            [odd] = [x for x in accessible.list_tables(db, [schema]) if "Masked" in x.name]
+            done = samples.extract_samples(db, [odd.name], out="x")
+    finally:
+        admin.execute('DROP TABLE "a\n\nMasked\n\n  all \x1b[2J"')
+    text = (project / "x" / "README.txt").read_text("utf-8")
+    assert "\x1b" not in text
+    assert text.count("\nMasked\n") == 1
+    assert f"\n  {schema}.a Masked all: 0 rows, 1 column; " in text
+    assert done.tables[0].name == odd.name
+
+
+def test_progress_is_shown_on_a_terminal(admin: Any, schema: str, project: Path) -> None:
+    terminal, far = pty.openpty()
+    done = subprocess.run(
+        [*WORDS, f"{schema}.wide", f"{schema}.empty", "--out", "x"], stderr=far, text=True,
+        stdout=subprocess.PIPE, env={**os.environ, "TERM": "xterm", "COLUMNS": "120"}, timeout=60,
+    )  # fmt: skip
+    os.close(far)
+    shown = os.read(terminal, 100_000).decode()
+    os.close(terminal)
+    assert done.returncode == 0
+    assert "of 2 tables" in shown
+    assert done.stdout.endswith("x: samples of 2 tables\n")
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [("t", "does not say where"), ("t -o x.csv --out y", "-o does not go with --out"),
@@ -482,9 +585,6 @@ def test_a_table_that_is_not_there_is_told_with_the_nearest(project: Path) -> No
     assert done.returncode == 1
     assert "Did you mean 'dealers'?" in done.stderr
     assert list(project.iterdir()) == []
-
-
-WORDS = [str(BIN / "workbench"), "extract", "demo"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system")
