@@ -21,6 +21,13 @@ from workbench.demo.loading import load_into
 from workbench.errors import DataError, QueryError
 
 
+@pytest.fixture(autouse=True)
+def _one_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is enough to see what becomes of it, and the stand-in is slow; a command loads all."""
+    for name in {*demo.SCHEMAS} - {"marketpulse"}:
+        monkeypatch.delitem(demo.SCHEMAS, name)
+
+
 @pytest.fixture
 def own(project: Path) -> Iterator[str]:
     """A source, "own": a database without any table, beside the demo's in the same server."""
