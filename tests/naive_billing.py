@@ -217,11 +217,12 @@ def oddities(
         created = row["created_at"].date()
         if created > day:
             continue
-        opened, closed = open_days[row["account_id"]]
+        opened, closed = open_days.get(row["account_id"], (created, None))
         outside = created < opened or (closed is not None and created > closed)
         amount, kind, failed = row["amount"], row["type"], row["status"] == "FAILED"
         against = (kind in CHARGES and amount < 0) or (kind in CREDITS and amount > 0)
         checks = {
+            "account is not there": row["account_id"] not in open_days,
             "account not open that day": outside and not failed,
             f"pending for more than {pending_days} days": row["status"] == "PENDING"
             and (day - created).days > pending_days,

@@ -54,9 +54,9 @@ def _moment(value: object) -> object:
     moment = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
     if not isinstance(moment, dt.datetime | None):
         raise ValueError("a moment is a datetime, or text such as 2026-01-09 18:00:00")
-    return moment and (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).astimezone(
-        dt.UTC
-    )
+    if moment and not moment.tzinfo:
+        return moment.replace(tzinfo=dt.UTC)
+    return moment and moment.astimezone(dt.UTC)
 
 
 def _day(value: object) -> object:
@@ -153,9 +153,8 @@ def period(book: Book, given: int | str | None = None) -> Period:
     """
     columns = (book.transactions.c.created_at, book.transactions.c.posted_at)
     latest = book.db.read(sa.select(*(sa.func.max(c).label(c.name) for c in columns))).row(0)
-    today = max(
-        (moment.date() for moment in latest if moment), default=dt.datetime.now(dt.UTC).date()
-    )
+    days = [moment.date() for moment in latest if moment]
+    today = max(days, default=dt.datetime.now(dt.UTC).date())
     first, last = (today - 29 * DAY, today) if given is None else days_of(str(given))
     return Period(first, last, min(last, today))
 
@@ -258,10 +257,9 @@ def statement(book: Book, account_id: int | str | None, when: Period) -> Answer:
     }  # fmt: skip
     sums = [_sum(name, e.c.amount, part) for name, part in parts.items()]
     balances = sa.select(e.c.currency, *sums).where(own, booked | pending).group_by(e.c.currency)
+    window = sa.func.sum(e.c.amount).over
     order = (e.c.moment, e.c.transaction_id)
-    running = sa.func.sum(e.c.amount).over(
-        partition_by=e.c.currency, order_by=order, rows=(None, 0)
-    )
+    running = window(partition_by=e.c.currency, order_by=order, rows=(None, 0))
     line = sa.select(e, _as(MONEY, "balance", running)).where(own, booked).subquery("line")
     lines = sa.select(line).where(when.holds(line.c.moment))
     found = book.db.read(balances.order_by(e.c.currency))
@@ -309,10 +307,7 @@ def ageing(book: Book, as_of: dt.date, *, account: int | None = None) -> pl.Data
 
 
 def overdue(book: Book, as_of: dt.date, top: int = 5) -> pl.DataFrame:
-    """List the accounts that owe most past due in each currency, on how many documents, since when.
-
-    `since` is the earliest due date.
-    """
+    """List the accounts that owe most past due in each currency, `since` their oldest due date."""
     d = _documents(book, as_of)
     late = sa.select(
         d.c.account_id, d.c.currency, _sum("amount", d.c.amount),
@@ -351,7 +346,7 @@ def trend(book: Book, as_of: dt.date) -> pl.DataFrame:
 
 
 def duplicates(book: Book, as_of: dt.date, days: int = 3) -> pl.DataFrame:
-    """List what seems entered twice: each with the one before it, `previous_id`, latest first.
+    """List what seems entered twice: each with the one before it, latest first.
 
     The same account, type, amount, currency and reference (none is like none), created within
     `days` times 24 hours; without reversals, and without what has failed or was undone.
@@ -378,9 +373,8 @@ def reversals(book: Book, as_of: dt.date) -> pl.DataFrame:
     `off_by` is what remains in the balance: for another amount the sum of both, else the reversal.
     """
     e, o = _entries(book), _entries(book)
-    turn = sa.func.row_number().over(
-        partition_by=e.c.reverses_id, order_by=(e.c.moment, e.c.transaction_id)
-    )
+    order = (e.c.moment, e.c.transaction_id)
+    turn = sa.func.row_number().over(partition_by=e.c.reverses_id, order_by=order)
     undoing = sa.select(e, turn.label("turn")).where(e.c.type == "REVERSAL", _booked(e, as_of))
     r = undoing.subquery("r")
     rest = r.c.amount + o.c.amount
@@ -402,16 +396,15 @@ def reversals(book: Book, as_of: dt.date) -> pl.DataFrame:
 
 def oddities(book: Book, as_of: dt.date, pending_days: int = 30) -> pl.DataFrame:
     """List what somebody should look at, by the first `finding` that holds, latest first."""
-    e, a = _entries(book), book.accounts.c
-    named = sa.select(e.c.reverses_id).where(e.c.reverses_id.is_not(None))
+    e, a, undone = _entries(book), book.accounts.c, book.transactions.c.reverses_id
+    named = sa.select(undone).where(undone.is_not(None))
     outside = (e.c.created_at < a.opened) | (e.c.created_at >= a.closed + DAY)
     against = (e.c.type.in_(OWED) & (e.c.amount < 0)) | (e.c.type.in_(PAID) & (e.c.amount > 0))
-    waiting = (e.c.status == "PENDING") & _until(
-        e.c.created_at, as_of - (_days(pending_days) + 1) * DAY
-    )
+    enough = _until(e.c.created_at, as_of - (_days(pending_days) + 1) * DAY)
     finding = sa.case(
+        (a.account_id.is_(None), "account is not there"),
         ((e.c.status != "FAILED") & outside, "account not open that day"),
-        (waiting, f"pending for more than {pending_days} days"),
+        ((e.c.status == "PENDING") & enough, f"pending for more than {pending_days} days"),
         ((e.c.status == "REVERSED") & e.c.transaction_id.not_in(named), "marked as reversed only"),
         ((e.c.status != "FAILED") & against, "sign against its type"),
         (e.c.amount == 0, "amount of zero"),
