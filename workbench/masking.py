@@ -59,7 +59,6 @@ def declared(tables: Tables, marked: Sequence[str]) -> dict[Place, str]:
     if unknown := [name for name in marked if name.lower() not in known]:
         said = f"None of the tables has a column {unknown[0]!r} to mask."
         raise UsageError(f"{said}{nearest(unknown[0], known)}")
-    spread(found, tables)
     return found
 
 
