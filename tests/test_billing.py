@@ -26,6 +26,7 @@ from workbench.billing import BillingTransaction, Book, Period
 from workbench.database import connect
 from workbench.demo import billing as sample
 from workbench.errors import DataError, UsageError
+from workbench.ledger import STATUSES, TYPES, days_of
 from workbench.running.parameters import read_parameters
 
 NOTEBOOK = ROOT / "notebooks" / "billing_transactions.ipynb"
@@ -57,10 +58,10 @@ ROWS = st.builds(
     dict,
     transaction_id=st.integers(0, 10**18),
     account_id=st.integers(0, 10**9),
-    type=st.sampled_from(billing.TYPES),
+    type=st.sampled_from(TYPES),
     amount=AMOUNTS,
     currency=st.from_regex("[A-Z]{3}", fullmatch=True),
-    status=st.sampled_from(billing.STATUSES),
+    status=st.sampled_from(STATUSES),
     created_at=MOMENTS,
     posted_at=st.none() | MOMENTS,
     due_date=st.none() | st.dates(),
@@ -129,9 +130,9 @@ def test_a_missing_field_is_named() -> None:
 @given(year=st.integers(1900, 9998), month=st.integers(1, 12))
 def test_a_month_and_a_year_have_their_first_and_last_day(year: int, month: int) -> None:
     last = dt.date(year, month, calendar.monthrange(year, month)[1])
-    assert billing.days_of(f"{year}-{month:02}") == (dt.date(year, month, 1), last)
-    assert billing.days_of(f"{year}") == (dt.date(year, 1, 1), dt.date(year, 12, 31))
-    assert billing.days_of(f"{last}/{last}") == (last, last)
+    assert days_of(f"{year}-{month:02}") == (dt.date(year, month, 1), last)
+    assert days_of(f"{year}") == (dt.date(year, 1, 1), dt.date(year, 12, 31))
+    assert days_of(f"{last}/{last}") == (last, last)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ def test_a_month_and_a_year_have_their_first_and_last_day(year: int, month: int)
 )  # fmt: skip
 def test_anything_else_is_no_period(given: str) -> None:
     with pytest.raises(UsageError, match="is no period"):
-        billing.days_of(given)
+        days_of(given)
 
 
 # ---- the whole book -----------------------------------------------------------------------------

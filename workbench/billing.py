@@ -12,172 +12,39 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from decimal import Decimal
-from functools import cache
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
-from workbench.database import Database
 from workbench.dialects import plain
 from workbench.errors import DataError, UsageError
+from workbench.ledger import (
+    DAY,
+    NAMES,
+    BillingTransaction,
+    Book,
+    Condition,
+    Expression,
+    Period,
+    book,
+    period,
+    until,
+)
 
-Type = Literal["INVOICE", "FEE", "PAYMENT", "CREDIT_NOTE", "REFUND", "REVERSAL"]
-Status = Literal["PENDING", "POSTED", "FAILED", "REVERSED"]
-TYPES, STATUSES = get_args(Type), get_args(Status)
+__all__ = [
+    "Answer", "BillingTransaction", "Book", "Period", "ageing", "book", "duplicates", "look_up",
+    "movements", "oddities", "overdue", "period", "reversals", "statement", "totals",
+    "transaction", "trend",
+]  # fmt: skip
+
 BOOKED, BILLS = ("POSTED", "REVERSED"), ("INVOICE", "FEE")
 OWED, PAID = ("INVOICE", "FEE", "REFUND"), ("PAYMENT", "CREDIT_NOTE")
 AGES = {"days_1_30": 30, "days_31_60": 60, "days_61_90": 90}
-DAY, FIRST = dt.timedelta(days=1), dt.date(1900, 1, 1)
 SHOWN = ("transaction_id", "account_id", "type", "amount", "currency", "status", "created_at",
          "reference", "moment")  # fmt: skip
 MONEY, COUNT, WORDS = sa.Numeric(24, 2), sa.Numeric(18, 0), sa.String(60)
-Expression: TypeAlias = sa.ColumnElement[Any]
-Condition: TypeAlias = sa.ColumnElement[bool]
-
-
-def _exact(value: object) -> object:
-    if isinstance(value, bool | float):
-        raise ValueError("a float is no exact number")
-    return value
-
-
-def _tidy(value: object) -> object:
-    return value.strip().upper() if isinstance(value, str) else value
-
-
-def _moment(value: object) -> object:
-    moment = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
-    if not isinstance(moment, dt.datetime | None):
-        raise ValueError("a moment is a datetime, or text such as 2026-01-09 18:00:00")
-    if moment and not moment.tzinfo:
-        return moment.replace(tzinfo=dt.UTC)
-    return moment and moment.astimezone(dt.UTC)
-
-
-def _day(value: object) -> object:
-    day = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
-    if not isinstance(day, dt.date | None):
-        raise ValueError("a day is a date, or text such as 2026-01-09")
-    return day.date() if isinstance(day, dt.datetime) else day  # Oracle's DATE has a time
-
-
-Number = Annotated[int, Field(ge=0), BeforeValidator(_exact)]
-
-
-@dataclass(frozen=True)
-class BillingTransaction:
-    """One transaction, tidied; what signs mean says the module. Times are aware, in UTC."""
-
-    transaction_id: Number
-    account_id: Number
-    type: Annotated[Type, BeforeValidator(_tidy)]
-    amount: Annotated[Decimal, Field(max_digits=12, decimal_places=2), BeforeValidator(_exact)]
-    currency: Annotated[str, Field(pattern="^[A-Z]{3}$"), BeforeValidator(_tidy)]
-    status: Annotated[Status, BeforeValidator(_tidy)]
-    created_at: Annotated[dt.datetime, BeforeValidator(_moment)]
-    posted_at: Annotated[dt.datetime | None, BeforeValidator(_moment)] = None
-    due_date: Annotated[dt.date | None, BeforeValidator(_day)] = None
-    reference: str | None = None
-    reverses_id: Annotated[Number | None, BeforeValidator(_exact)] = None
-
-    @classmethod
-    def read(cls, row: Mapping[str, Any]) -> BillingTransaction:
-        """Make one of a row, whose names may be in any case; further columns are left aside.
-
-        Numbers are whole, exact or their text, never floats; times without a zone are UTC. Raises
-        DataError naming the transaction and the first field that is missing or malformed.
-        """
-        values = {str(name).lower(): value for name, value in row.items()}
-        try:
-            return _adapter().validate_python(values)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            said = first["msg"].removeprefix("Value error, ")
-            which = str(values.get("transaction_id", "without an id"))[:40]
-            raise DataError(f"Transaction {which}: {first['loc'][0]}: {said}.") from None
-
-
-@cache
-def _adapter() -> TypeAdapter[BillingTransaction]:
-    return TypeAdapter(BillingTransaction)
-
-
-NAMES = tuple(each.name for each in fields(BillingTransaction))
-
-
-@dataclass(frozen=True)
-class Book:
-    """The two tables of a billing schema, in the source they are in."""
-
-    db: Database
-    accounts: sa.Table
-    transactions: sa.Table
-
-
-def book(db: Database, schema: str = "billing") -> Book:
-    """Open the tables `accounts` and `billing_transactions`; raises DataError for what lacks."""
-    opened = Book(db, db.table(f"{schema}.accounts"), db.table(f"{schema}.billing_transactions"))
-    wanted = (("account_id", "name", "status", "opened", "closed"), NAMES)
-    for table, names in zip((opened.accounts, opened.transactions), wanted, strict=True):
-        if lacking := [name for name in names if name not in table.c]:
-            raise DataError(f"The table {table.name} has no column {', '.join(lacking)}.")
-    return opened
-
-
-@dataclass(frozen=True)
-class Period:
-    """Days that are looked at, both included, and the day as of which what is open is told."""
-
-    first: dt.date
-    last: dt.date
-    as_of: dt.date
-
-    def __str__(self) -> str:
-        return f"{self.first} to {self.last}"
-
-    def holds(self, moment: Expression) -> Condition:
-        """Make the condition that a moment is within the period, of which an index can be used."""
-        return sa.and_(moment >= _midnight(self.first), _until(moment, self.last))
-
-
-def period(book: Book, given: int | str | None = None) -> Period:
-    """Take `2026`, `2026-01` or `2026-01-05/2026-01-09`; without any, the book's last 30 days.
-
-    The book's last day is that of its latest entry or posting. What is open is told as of the
-    period's last day, or of the book's where that is earlier. Raises UsageError as `days_of` does.
-    """
-    columns = (book.transactions.c.created_at, book.transactions.c.posted_at)
-    latest = book.db.read(sa.select(*(sa.func.max(c).label(c.name) for c in columns))).row(0)
-    days = [moment.date() for moment in latest if moment]
-    today = max(days, default=dt.datetime.now(dt.UTC).date())
-    first, last = (today - 29 * DAY, today) if given is None else days_of(str(given))
-    return Period(first, last, min(last, today))
-
-
-def days_of(given: str) -> tuple[dt.date, dt.date]:
-    """Return the first and the last day of `2026`, `2026-01` or `2026-01-05/2026-01-09`.
-
-    Raises UsageError for anything else, an end before its beginning, and days no calendar has
-    or before 1900.
-    """
-    try:
-        if month := re.fullmatch(r"([0-9]{4})(-[0-9]{2})?", given):
-            first = dt.date.fromisoformat(f"{month[1]}{month[2] or '-01'}-01")
-            last = first.replace(month=first.month if month[2] else 12, day=28) + 4 * DAY
-            last -= last.day * DAY
-        else:
-            first, last = map(dt.date.fromisoformat, given.split("/"))
-        if not (len(given) in (4, 7, 21) and FIRST <= first <= last < dt.date.max):
-            raise ValueError
-    except (ValueError, OverflowError):
-        hint = "Write a month (2026-01), a year (2026) or two days (2026-01-05/2026-01-09)."
-        raise UsageError(f"{given[:40]!r} is no period.", hint) from None
-    return first, last
 
 
 def transaction(book: Book, transaction_id: int | str) -> BillingTransaction | None:
@@ -250,7 +117,7 @@ def statement(book: Book, account_id: int | str | None, when: Period) -> Answer:
     if account.is_empty():
         return Answer(f"There is no account {number}.", wrong=True)
     own, booked, within = e.c.account_id == number, _booked(e, when.last), when.holds(e.c.moment)
-    pending = sa.and_(e.c.status == "PENDING", _until(e.c.created_at, when.last))
+    pending = sa.and_(e.c.status == "PENDING", until(e.c.created_at, when.last))
     parts = {
         "opening": sa.and_(booked, sa.not_(within)), "charged": booked & within & (e.c.amount > 0),
         "taken_off": booked & within & (e.c.amount < 0), "closing": booked, "pending": pending,
@@ -359,7 +226,7 @@ def duplicates(book: Book, as_of: dt.date, days: int = 3) -> pl.DataFrame:
         for name in ("transaction_id", "created_at")
     )
     counted = e.c.status.in_(("PENDING", "POSTED")) & (e.c.type != "REVERSAL")
-    pairs = sa.select(e, *before).where(counted, _until(e.c.created_at, as_of)).subquery("pairs")
+    pairs = sa.select(e, *before).where(counted, until(e.c.created_at, as_of)).subquery("pairs")
     previous_id, previous_at = list(pairs.c)[-2:]
     found = _listed(book, pairs, previous_id, previous_at)
     found = found.where(pairs.c.created_at <= previous_at + _days(days) * DAY)
@@ -400,7 +267,7 @@ def oddities(book: Book, as_of: dt.date, pending_days: int = 30) -> pl.DataFrame
     named = sa.select(undone).where(undone.is_not(None))
     outside = (e.c.created_at < a.opened) | (e.c.created_at >= a.closed + DAY)
     against = (e.c.type.in_(OWED) & (e.c.amount < 0)) | (e.c.type.in_(PAID) & (e.c.amount > 0))
-    enough = _until(e.c.created_at, as_of - (_days(pending_days) + 1) * DAY)
+    enough = until(e.c.created_at, as_of - (_days(pending_days) + 1) * DAY)
     finding = sa.case(
         (a.account_id.is_(None), "account is not there"),
         ((e.c.status != "FAILED") & outside, "account not open that day"),
@@ -410,7 +277,7 @@ def oddities(book: Book, as_of: dt.date, pending_days: int = 30) -> pl.DataFrame
         (e.c.amount == 0, "amount of zero"),
     )
     found = _listed(book, e, _as(WORDS, "finding", finding))
-    rows = book.db.read(found.where(finding.is_not(None), _until(e.c.created_at, as_of)))
+    rows = book.db.read(found.where(finding.is_not(None), until(e.c.created_at, as_of)))
     return rows.sort("finding", "created_at", "transaction_id", descending=[False, True, False])
 
 
@@ -424,16 +291,8 @@ def _sum(name: str, amount: Expression, where: Expression | None = None) -> sa.L
     return _as(MONEY, name, sa.func.sum(part))
 
 
-def _midnight(day: dt.date) -> dt.datetime:
-    return dt.datetime.combine(day, dt.time())
-
-
-def _until(moment: Expression, day: dt.date) -> Condition:
-    return moment < _midnight(day + DAY)
-
-
 def _booked(entries: sa.FromClause, day: dt.date) -> Condition:
-    return entries.c.status.in_(BOOKED) & _until(entries.c.moment, day)
+    return entries.c.status.in_(BOOKED) & until(entries.c.moment, day)
 
 
 def _number(what: str, given: object) -> int:
