@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from operator import methodcaller
 from statistics import median
 from typing import Any
 
@@ -150,9 +151,8 @@ def _examine_dynamodb(name: str, role: str | None, timeout: float) -> list[Check
         with opened(name, **once) as (client, prefix):
             items = 0
             for table in (prefix + table for table in SOURCES.values()):
-                found = ask(
-                    client, f"table {table}", lambda it, t=table: it.describe_table(TableName=t)
-                )
+                described = methodcaller("describe_table", TableName=table)
+                found = ask(client, f"table {table}", described)
                 items += found["Table"]["ItemCount"]
         return True, f"{len(SOURCES)} tables, about {items:,} items"
 
