@@ -80,7 +80,8 @@ def _in_stock(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFram
     held = tables["reservations"].join(ordered, on=["cart_id", "product_id"], how="left")
     longest = start + dt.timedelta(seconds=limits.reservation_seconds)
     ordered_at = pl.when(pl.col("placed_at") >= start).then("placed_at")
-    held = held.with_columns(ended=pl.min_horizontal("released_at", longest, ordered_at))
+    ended = pl.max_horizontal(pl.min_horizontal("released_at", longest, ordered_at), start)
+    held = held.with_columns(ended=ended)
     left = _levels(
         _changes(tables, lines), _change(held, "reserved_at", -1), _change(held, "ended", 1)
     )
