@@ -505,7 +505,7 @@ def test_a_schema_without_the_tables_or_columns_is_told(
 def test_oracle_says_what_postgresql_says(
     oracle_source: Callable[..., str], own: Callable[..., Book]
 ) -> None:
-    frames = sample.generate(200)
+    frames = sample.generate(100)
     metadata = sa.MetaData()
     with connect(oracle_source("read_only = false")) as db:
         with db.engine.connect() as connection:
