@@ -72,6 +72,8 @@ INSERT INTO odd VALUES ('{{{{a,"b c"}}}}', '10.0.0.1/8', 'NaN', '1 mon 2 days', 
 CREATE TABLE keys (word text PRIMARY KEY);
 INSERT INTO keys VALUES ('a plain word'), ('k@firm.example');
 CREATE TABLE a_child (word text REFERENCES keys); INSERT INTO a_child VALUES ('a plain word');
+CREATE TABLE names ("^.*$" numeric(5, 2), "=n" bigint, "'=n" text, "a" date);
+INSERT INTO names VALUES (1.5, 9007199254740993, '007', '2026-01-09');
 CREATE VIEW adults AS SELECT full_name, id FROM persons;
 """
 
@@ -229,7 +231,7 @@ def test_equal_values_have_equal_tokens_in_one_folder_only(
 
 def test_names_of_tables_become_safe_names_of_files(taken: Path, schema: str) -> None:
     names = [name.removesuffix("_schema.json") for name in files(taken) if "_schema." in name]
-    assert len({name.lower() for name in names}) == 13
+    assert len({name.lower() for name in names}) == 14
     assert all(re.fullmatch(r"[\w.-]{1,120}", name, re.ASCII) for name in names)
     tables = {content(taken, f"{name}_schema.json")["table"] for name in names}
     assert tables >= {"../up", "Case", "case", "x" * 63, 'Formulas %s :x "é" !', "a.b"}
@@ -254,6 +256,19 @@ def test_types_without_an_equal_are_texts(taken: Path) -> None:
     }  # fmt: skip
     assert len(content(taken, "*.wide_sample_*.json")[0]) == 300
     assert content(taken, "*.empty_sample_*.json") == []
+
+
+def test_names_of_columns_mean_nothing_but_themselves(taken: Path) -> None:
+    [row] = content(taken, "*.names_sample_*.json")
+    assert row == {
+        "^.*$": Decimal("1.5"),
+        "=n": "9007199254740993",
+        "'=n": "007",
+        "a": "2026-01-09",
+    }
+    assert one(taken, "*.names_sample_*.csv").read_bytes().decode("utf-8-sig") == (
+        "^.*$,'=n,'=n,a\r\n1.5,9007199254740993,007,2026-01-09\r\n"
+    )
 
 
 def test_unmasked_shows_everything_and_says_so(admin: Any, schema: str, project: Path) -> None:
@@ -640,6 +655,18 @@ def test_ctrl_c_leaves_whole_files_and_can_be_completed(
     assert all(after[name] == raw for name, raw in before.items() if "persons" in name)
     known = {row["email"] for row in content(project / "x", "*persons_sample_*.json")}
     assert {row["email"] for row in content(project / "x", "*slow_sample_*.json")} == known
+
+
+PAGES = [(ROOT / "docs" / name).read_text("utf-8") for name in ("extract.md", "quickstart.md")]
+SHOWN = re.findall(r"^(?:\.venv/bin/)?workbench (extract demo .*(?:--out|--list).*)$", "\n".join(PAGES),
+                   re.MULTILINE)  # fmt: skip
+
+
+@pytest.mark.parametrize("shown", dict.fromkeys(SHOWN))
+def test_what_the_pages_show_works(project: Path, shown: str) -> None:
+    done = command(*shown.split())
+    assert done.returncode == 0, done.stderr
+    assert "marketpulse.dealers" in done.stdout
 
 
 @pytest.mark.oracle

@@ -237,11 +237,12 @@ def for_json(frame: pl.DataFrame, fractions: set[str], long: set[str]) -> pl.Dat
         name for name, dtype in frame.schema.items()
         if isinstance(dtype, pl.Decimal) and dtype.precision <= cells.FLOAT_DIGITS
     ]  # fmt: skip
-    exact = frame.with_columns(pl.col(short).cast(pl.Float64))
+    # By name: polars takes some names for patterns.
+    exact = frame.with_columns(cs.by_name(*short).cast(pl.Float64))
     within = (-JSON_INTEGER, JSON_INTEGER)
     _note(long, exact.select(cs.integer()), lambda column: not column.is_between(*within).all())
     written = texts(exact, "%Y-%m-%dT%H:%M:%S", fractions)
-    return written.with_columns(pl.col(sorted(long)).cast(pl.String))
+    return written.with_columns(cs.by_name(*sorted(long)).cast(pl.String))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import polars.selectors as cs
 
 from workbench import extracts
 from workbench.accessible import Listed, entry
+from workbench.display import Shown, _links
 from workbench.profiling.wording import count
 from workbench.reporting.text import inert
 
@@ -41,15 +42,59 @@ class Sample:
     problem: str | None = None
 
 
+@dataclass(frozen=True)
+class Samples:
+    """A folder with samples of tables."""
+
+    folder: Path
+    tables: tuple[Sample, ...]
+
+    @property
+    def failed(self) -> tuple[Sample, ...]:
+        """The tables that could not be read."""
+        return tuple(sample for sample in self.tables if sample.problem)
+
+    @property
+    def as_of(self) -> str | None:
+        """When (UTC) the newest state was seen that rows are from."""
+        return max((sample.read for sample in self.tables if sample.read), default=None)
+
+    def overview(self) -> pl.DataFrame:
+        """Return a row for each table: table, rows, columns, masked (how many), problem."""
+        kinds = {"table": pl.String, "rows": pl.Int64, "columns": pl.Int64, "masked": pl.Int64,
+                 "problem": pl.String}  # fmt: skip
+        rows = [(x.name, x.rows, x.columns, len(x.masked), x.problem) for x in self.tables]
+        return pl.DataFrame(rows, schema=kinds, orient="row")
+
+    def columns(self) -> pl.DataFrame:
+        """Return a row for each column: table, name, type, nullable, comment, default, masked."""
+        rows = [
+            {"table": sample.name, **column}
+            for sample in self.tables
+            if sample.files
+            for column in read_json(self.folder / sample.files[2])["columns"]
+        ]
+        return pl.DataFrame(rows, infer_schema_length=None)
+
+    def first_rows(self, sample: Sample) -> pl.DataFrame:
+        """Return the first rows of a table as its JSON file has them."""
+        return pl.DataFrame(read_json(self.folder / sample.files[1]), infer_schema_length=None)
+
+    def links(self) -> Shown:
+        """Show links to the files, for a report whose folder they are in."""
+        names = sorted(path.name for path in self.folder.iterdir())
+        shown = _links([f"data/{self.folder.name}/{name}" for name in names], short=True)
+        return Shown(f"<p>{shown}</p>", f"data/{self.folder.name}: {len(names)} files")
+
+
 def csv_text(frame: pl.DataFrame) -> bytes:
     """Write a CSV file as Excel reads it: a byte order mark, CRLF, and no formula."""
-    safe = frame.with_columns(cs.string().str.replace(FORMULA, "'$0"))
-    written = extracts.texts(safe, "%Y-%m-%d %H:%M:%S", set())
-    written.columns = (
-        pl.Series(frame.columns, dtype=pl.String).str.replace(FORMULA, "'$0").to_list()
-    )
+    safe = cs.string().str.replace(FORMULA, "'$0")
+    names = pl.DataFrame([frame.columns], orient="row").with_columns(safe)
+    rows = extracts.texts(frame.with_columns(safe), "%Y-%m-%d %H:%M:%S", set())
     null = '""' if frame.width == 1 else ""
-    text = written.write_csv(include_bom=True, line_terminator="\r\n", null_value=null)
+    how: dict[str, Any] = {"include_header": False, "line_terminator": "\r\n", "null_value": null}
+    text: str = names.write_csv(include_bom=True, **how) + rows.write_csv(**how)
     return text.encode()
 
 

@@ -25,13 +25,13 @@ from sqlalchemy import exc
 
 from workbench import accessible, extracts, masking, oracle, partitions
 from workbench.accessible import Listed
-from workbench.display import Shown, _links
 from workbench.errors import ConnectionFailed, DataError, UsageError, WorkbenchError, fault_of
 from workbench.profiling import dictionary
 from workbench.profiling.survey import progress_bar
 from workbench.reporting.text import inert
 from workbench.sample_files import (
     Sample,
+    Samples,
     csv_text,
     json_rows,
     pretty,
@@ -49,51 +49,6 @@ INFO, TABLES, README = "database_info.json", "accessible_tables.json", "README.t
 OURS = (TABLES, README, "*_sample_*.csv", "*_sample_*.json", "*_schema.json", INFO)
 MOST = 100_000  # rows of a table
 HELD = ("bytea", "json", "jsonb")
-
-
-@dataclass(frozen=True)
-class Samples:
-    """A folder with samples of tables."""
-
-    folder: Path
-    tables: tuple[Sample, ...]
-
-    @property
-    def failed(self) -> tuple[Sample, ...]:
-        """The tables that could not be read."""
-        return tuple(sample for sample in self.tables if sample.problem)
-
-    @property
-    def as_of(self) -> str | None:
-        """When (UTC) the newest state was seen that rows are from."""
-        return max((sample.read for sample in self.tables if sample.read), default=None)
-
-    def overview(self) -> pl.DataFrame:
-        """Return a row for each table: table, rows, columns, masked (how many), problem."""
-        kinds = {"table": pl.String, "rows": pl.Int64, "columns": pl.Int64, "masked": pl.Int64,
-                 "problem": pl.String}  # fmt: skip
-        rows = [(x.name, x.rows, x.columns, len(x.masked), x.problem) for x in self.tables]
-        return pl.DataFrame(rows, schema=kinds, orient="row")
-
-    def columns(self) -> pl.DataFrame:
-        """Return a row for each column: table, name, type, nullable, comment, default, masked."""
-        rows = [
-            {"table": sample.name, **column}
-            for sample in self.tables
-            if sample.files
-            for column in read_json(self.folder / sample.files[2])["columns"]
-        ]
-        return pl.DataFrame(rows, infer_schema_length=None)
-
-    def first_rows(self, sample: Sample) -> pl.DataFrame:
-        """Return the first rows of a table as its JSON file has them."""
-        return pl.DataFrame(read_json(self.folder / sample.files[1]), infer_schema_length=None)
-
-    def links(self) -> Shown:
-        """Show links to the files, for a report whose folder they are in."""
-        names = sorted(path.name for path in self.folder.iterdir())
-        shown = _links([f"data/{self.folder.name}/{name}" for name in names], short=True)
-        return Shown(f"<p>{shown}</p>", f"data/{self.folder.name}: {len(names)} files")
 
 
 def extract_samples(

@@ -84,10 +84,9 @@ def extract_command(
     if list_tables:
         _list(source, schema, as_json)
     elif out:
-        _samples(
-            context, source, what, as_json, quiet, out=out, rows=rows, schemas=schema, mask=mask,
-            unmasked=unmasked, overwrite=overwrite,
-        )  # fmt: skip
+        options = {"out": out, "schemas": schema, "mask": mask, "unmasked": unmasked}
+        rows = 1000 if rows is None else rows
+        _samples(context, source, what, as_json, quiet, rows=rows, overwrite=overwrite, **options)
     elif output:
         if len(what) != 1:
             raise UsageError(f"-o FILE takes one table or statement, not {len(what)}.")
@@ -117,15 +116,13 @@ def _file(
 
 def _samples(
     context: click.Context, source: str, tables: tuple[str, ...], as_json: bool, quiet: bool,
-    *, rows: int | None, **options: Any,
+    **options: Any,
 ) -> None:  # fmt: skip
     from workbench.reporting.text import inert
     from workbench.samples import extract_samples
 
     with cancellable():
-        done = extract_samples(
-            source, tables, rows=1000 if rows is None else rows, progress=not quiet, **options
-        )
+        done = extract_samples(source, tables, progress=not quiet, **options)
     if as_json:
         click.echo(json.dumps(asdict(done), indent=2, default=str))
     elif not quiet:
