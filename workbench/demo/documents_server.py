@@ -1,9 +1,9 @@
 """The sample documents in DynamoDB tables of moto's server: another process, over real HTTP.
 
-`python -m workbench.demo.documents_server ROWS` fills moto's tables within its own process,
-listens on a free port of 127.0.0.1, prints its number and serves until its standard input
-closes. The process that started it holds the other end, so that it goes with that process
-however that ends.
+That process runs this file. It reads the items as one line of JSON, puts them into moto's tables,
+listens on a free port of 127.0.0.1, prints its number, and serves until its standard input ends.
+The process that started it holds the other end, so that it goes with that process however that
+ends.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -54,13 +55,20 @@ def options(rows: int = 20_000) -> dict[str, str]:
 
 
 def _start(rows: int) -> tuple[subprocess.Popen[str], str]:
-    command = [sys.executable, "-m", __name__, str(rows)]
-    # No Ctrl-C of the terminal: it ends with its parent, and not before.
+    from workbench.demo.documents import items
+
+    command = [sys.executable, "-I", __file__]
+    # A session of its own: Ctrl-C is for its parent, with whom it ends, and not before.
     server = subprocess.Popen(  # noqa: S603
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         text=True, start_new_session=True,
     )  # fmt: skip
+    assert server.stdin is not None  # noqa: S101
     assert server.stdout is not None  # noqa: S101
+    with suppress(BrokenPipeError):
+        # Made while the other process imports moto.
+        server.stdin.write(json.dumps(items(rows), default=_text) + "\n")
+        server.stdin.flush()
     port = server.stdout.readline().strip()
     if not port:
         raise ConnectionFailed(
@@ -70,13 +78,19 @@ def _start(rows: int) -> tuple[subprocess.Popen[str], str]:
     return server, port
 
 
-def _fill(rows: int) -> None:
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _serve() -> None:
+    import logging
+
     from moto.dynamodb.models import dynamodb_backends
     from moto.dynamodb.models.dynamo_type import Item, LimitedSizeDict
     from moto.dynamodb.responses import DynamoHandler
+    from moto.server import ThreadedMotoServer
 
-    from workbench.demo.documents import items
-
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     # moto copies each item that it answers with, adds up its size with each attribute, and looks
     # every value up in the service's model: 2 ms an item. Nobody changes these items, and what a
     # scan finds is DynamoDB's JSON already.
@@ -87,7 +101,7 @@ def _fill(rows: int) -> None:
     model.handler.scan = lambda handler: json.dumps(scan(handler).result, default=_text)
 
     backend = dynamodb_backends[ACCOUNT][REGION]
-    for name, found in items(rows).items():
+    for name, found in json.loads(sys.stdin.readline()).items():
         key = list(zip(KEYS[name].items(), ("HASH", "RANGE"), strict=False))
         table = backend.create_table(
             name=name,
@@ -99,19 +113,6 @@ def _fill(rows: int) -> None:
         )  # fmt: skip
         for item in found:
             table.put_item(item)
-
-
-def _text(data: Any) -> str:
-    return base64.b64encode(data).decode()
-
-
-def _serve(rows: int) -> None:
-    import logging
-
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    _fill(rows)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     print(server.get_host_and_port()[1], flush=True)  # noqa: T201
@@ -120,4 +121,4 @@ def _serve(rows: int) -> None:
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]))
+    _serve()
