@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import calendar
+import dataclasses
 import datetime as dt
 import json
+import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -19,11 +21,12 @@ from commands import command
 from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy.dialects.oracle.oracledb import OracleDialect_oracledb
 
 from notebooks import runs_in
 from workbench import billing, embedded
 from workbench.billing import BillingTransaction, Book, Period
-from workbench.database import connect
+from workbench.database import Database, connect
 from workbench.demo import billing as sample
 from workbench.errors import DataError, UsageError
 from workbench.ledger import STATUSES, TYPES, days_of
@@ -34,6 +37,8 @@ LAST = sample.LAST_DAY
 DAYS = [LAST, dt.date(2025, 6, 30), dt.date(2024, 7, 9)]
 EVIL = "<script>alert('x')</script> & \"Söhne\" 100% :id"
 DAY = dt.timedelta(days=1)
+FIGURES = (billing.ageing, billing.overdue, billing.trend, billing.duplicates, billing.reversals,
+           billing.oddities)  # fmt: skip
 
 
 def moment(text: str) -> dt.datetime:
@@ -404,8 +409,7 @@ def test_an_empty_book_has_no_figures_and_no_errors(own: Callable[..., Book]) ->
     book = own()
     when = billing.period(book)
     assert when.last == dt.datetime.now(dt.UTC).date()
-    frames = [f(book, when.as_of) for f in (billing.ageing, billing.overdue, billing.trend,
-              billing.duplicates, billing.reversals, billing.oddities)]  # fmt: skip
+    frames = [figure(book, when.as_of) for figure in FIGURES]
     frames += [billing.totals(book, when), billing.movements(book, when)]
     assert [frame.height for frame in frames] == [0] * 8
     assert billing.look_up(book, 1).sentence == "There is no transaction 1."
@@ -529,6 +533,40 @@ def test_oracle_says_what_postgresql_says(
             metadata.drop_all(db.engine)
 
 
+class Recorder:
+    """Passes statements on to a source, and remembers them."""
+
+    def __init__(self, db: Database) -> None:
+        self.db, self.statements = db, list[sa.Select[Any]]()
+
+    def read(self, statement: sa.Select[Any]) -> pl.DataFrame:
+        self.statements.append(statement)
+        return self.db.read(statement)
+
+
+def test_every_statement_is_one_that_oracle_19c_can_parse(demo: Book) -> None:
+    """No FETCH, no boolean, no name beyond 30 bytes; without binds, each of them counts as text."""
+    recorder = Recorder(demo.db)
+    book = dataclasses.replace(demo, db=recorder)  # type: ignore[arg-type]
+    when = billing.period(book)
+    billing.look_up(book, 701_242)
+    billing.statement(book, 7, when)
+    for figure in (billing.totals, billing.movements):
+        figure(book, when)
+    for figure in FIGURES:
+        figure(book, LAST)
+    assert len(recorder.statements) == 15
+    for statement in recorder.statements:
+        compiled = statement.compile(dialect=OracleDialect_oracledb())
+        text = str(compiled)
+        assert not re.search(r"\b(FETCH|LIMIT|TRUE|FALSE|BOOLEAN)\b", text, re.IGNORECASE)
+        names = re.findall(r'"([^"]+)"|\bAS (\w+)|:(\w+)', text)
+        assert max(len("".join(found)) for found in names) <= 30
+        # Among numbers, a text is ORA-00932.
+        for bind in re.findall(r"(?:\bTHEN|\bELSE|[*+]) :(\w+)", text):
+            assert isinstance(compiled.params[bind], str)
+
+
 def same_everywhere(there: Book, here: Book, transactions: pl.DataFrame) -> None:
     undoing = transactions.filter(pl.col("reverses_id") > 700_000).row(0, named=True)
     for number in (undoing["transaction_id"], transactions["transaction_id"].max(), 5):
@@ -544,8 +582,7 @@ def same_everywhere(there: Book, here: Book, transactions: pl.DataFrame) -> None
             same(found, meant)
     for figure in (billing.totals, billing.movements):
         same(figure(there, when), figure(here, when))
-    for figure in (billing.ageing, billing.overdue, billing.trend, billing.duplicates,
-                   billing.reversals, billing.oddities):  # fmt: skip
+    for figure in FIGURES:
         found, meant = figure(there, LAST), figure(here, LAST)
         assert meant.height, figure
         same(found, meant)

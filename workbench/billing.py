@@ -44,6 +44,11 @@ OWED, PAID = ("INVOICE", "FEE", "REFUND"), ("PAYMENT", "CREDIT_NOTE")
 AGES = {"days_1_30": 30, "days_31_60": 60, "days_61_90": 90}
 SHOWN = ("transaction_id", "account_id", "type", "amount", "currency", "status", "created_at",
          "reference", "moment")  # fmt: skip
+# As they stand: Oracle parses without binds, when each of them counts as text.
+ZERO, ONE_DAY = (
+    sa.literal_column("0", sa.Integer),
+    sa.literal_column("INTERVAL '1' DAY", sa.Interval),
+)
 MONEY, COUNT, WORDS = sa.Numeric(24, 2), sa.Numeric(18, 0), sa.String(60)
 
 
@@ -166,7 +171,7 @@ def ageing(book: Book, as_of: dt.date, *, account: int | None = None) -> pl.Data
     owed = sa.and_(d.c.amount > 0, d.c.due.is_not(None))
     sums = [_sum(name, d.c.amount, owed & age) for name, age in ages.items()]
     sums.append(_sum("overdue", d.c.amount, owed & (d.c.due < as_of)))
-    sums.append(_sum("unmatched", sa.case((owed, 0), else_=d.c.amount)))
+    sums.append(_sum("unmatched", sa.case((owed, ZERO), else_=d.c.amount)))
     chosen = sa.select(d.c.currency, *sums, _sum("balance", d.c.amount))
     if account is not None:
         chosen = chosen.where(d.c.account_id == account)
@@ -199,7 +204,7 @@ def trend(book: Book, as_of: dt.date) -> pl.DataFrame:
     e = _entries(book)
     months = (_as(sa.Integer, part, sa.extract(part, e.c.moment)) for part in ("year", "month"))
     kind = sa.case((e.c.type.in_(BILLS), "billed"), (e.c.type == "PAYMENT", "paid"), else_="other")
-    rows = sa.select(e, *months, _as(WORDS, "kind", kind)).where(_booked(e, as_of)).subquery("rows")
+    rows = sa.select(e, *months, _as(WORDS, "kind", kind)).where(_booked(e, as_of)).subquery("kept")
     kinds, keys = ("billed", "paid", "other"), (rows.c.currency, rows.c.year, rows.c.month)
     sums = (_sum(name, rows.c.amount, rows.c.kind == name) for name in kinds)
     found = book.db.read(sa.select(*keys, *sums).group_by(*keys))
@@ -229,7 +234,9 @@ def duplicates(book: Book, as_of: dt.date, days: int = 3) -> pl.DataFrame:
     pairs = sa.select(e, *before).where(counted, until(e.c.created_at, as_of)).subquery("pairs")
     previous_id, previous_at = list(pairs.c)[-2:]
     found = _listed(book, pairs, previous_id, previous_at)
-    found = found.where(pairs.c.created_at <= previous_at + _days(days) * DAY)
+    found = found.where(
+        pairs.c.created_at <= previous_at + sa.cast(_days(days), sa.Integer) * ONE_DAY
+    )
     return book.db.read(found.order_by(pairs.c.created_at.desc(), pairs.c.transaction_id))
 
 
@@ -265,7 +272,7 @@ def oddities(book: Book, as_of: dt.date, pending_days: int = 30) -> pl.DataFrame
     """List what somebody should look at, by the first `finding` that holds, latest first."""
     e, a, undone = _entries(book), book.accounts.c, book.transactions.c.reverses_id
     named = sa.select(undone).where(undone.is_not(None))
-    outside = (e.c.created_at < a.opened) | (e.c.created_at >= a.closed + DAY)
+    outside = (e.c.created_at < a.opened) | (e.c.created_at >= a.closed + ONE_DAY)
     against = (e.c.type.in_(OWED) & (e.c.amount < 0)) | (e.c.type.in_(PAID) & (e.c.amount > 0))
     enough = until(e.c.created_at, as_of - (_days(pending_days) + 1) * DAY)
     finding = sa.case(
@@ -287,7 +294,7 @@ def _as(kind: Any, name: str, value: Expression) -> sa.Label[Any]:
 
 
 def _sum(name: str, amount: Expression, where: Expression | None = None) -> sa.Label[Any]:
-    part = amount if where is None else sa.case((where, amount), else_=0)
+    part = amount if where is None else sa.case((where, amount), else_=ZERO)
     return _as(MONEY, name, sa.func.sum(part))
 
 
