@@ -118,6 +118,7 @@ def _samples(
     context: click.Context, source: str, tables: tuple[str, ...], as_json: bool, quiet: bool,
     **options: Any,
 ) -> None:  # fmt: skip
+    from workbench.profiling.wording import count
     from workbench.reporting.text import inert
     from workbench.samples import extract_samples
 
@@ -131,7 +132,8 @@ def _samples(
                 masked = f", {len(table.masked)} masked" if table.masked else ""
                 size = f"{table.rows:,} rows, {table.columns:,} columns"
                 click.echo(inert(f"{table.name}: {size}{masked}"))
-        click.echo(f"{done.folder}: samples of {len(done.tables) - len(done.failed):,} tables")
+        there = count(len(done.tables) - len(done.failed), "table")
+        click.echo(f"{done.folder}: samples of {there}")
     for table in done.failed:
         click.echo(inert(f"error: {table.name} was not read: {table.problem}"), err=True)
     if done.failed:
