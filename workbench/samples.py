@@ -124,10 +124,11 @@ def _opened(folder: Path, request: Mapping[str, Any], anew: bool, *, own: bool) 
         for old in [path for pattern in OURS for path in folder.glob(pattern)]:
             old.unlink()
     new = {"extract": secrets.token_hex(8), "started": _now(), "request": request}
-    place = _key_file(new)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.touch(0o600)
-    place.write_bytes(secrets.token_bytes(32))
+    if not request["unmasked"]:
+        place = _key_file(new)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch(0o600)
+        place.write_bytes(secrets.token_bytes(32))
     return {**new, "complete": False}
 
 
@@ -159,7 +160,8 @@ class _Extract:
         # First those that others refer to: what is found in them is masked in the others as well.
         todo.sort(key=lambda each: bool(each.table.foreign_keys))
         if todo or not self.info["complete"]:
-            self.key = self._key() if todo else b""
+            if todo and not self.info["request"]["unmasked"]:
+                self.key = self._key()
             self._begin()
             with progress_bar(len(todo), "tables", progress) as shown:
                 bar = shown.add_task("", total=len(todo), done=0)
