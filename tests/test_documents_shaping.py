@@ -1,4 +1,4 @@
-"""Items of DynamoDB as rows: exact values, and every item either a row or rejected with a reason."""
+"""Items of DynamoDB as rows: exact values; every item is a row, or rejected with a reason."""
 
 from __future__ import annotations
 
