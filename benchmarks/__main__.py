@@ -1,6 +1,6 @@
 """Run the benchmarks that are named, or all: `python -m benchmarks [NAME ...]`.
 
-Names: first_report plan start index read extract profile validate colors.
+Names: first_report plan start index read extract profile validate colors documents.
 """
 
 import sys
@@ -16,5 +16,6 @@ for name in sys.argv[1:] or (
     "profile",
     "validate",
     "colors",
+    "documents",
 ):
     print(import_module(f"benchmarks.{name}").measure(), flush=True)

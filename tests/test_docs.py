@@ -52,7 +52,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / ".venv").symlink_to(sys.prefix)
     # The plan is run with the first two values of its matrix: the others are more of the same.
     plan = folder / "params" / "demo.yaml"
-    assert len(read_plan(plan)) == 8
+    assert len(read_plan(plan)) == 14
     content = yaml.safe_load(plan.read_text(encoding="utf-8"))
     [several] = [run for run in content["runs"] if "matrix" in run]
     several["matrix"] = {name: values[:2] for name, values in several["matrix"].items()}
