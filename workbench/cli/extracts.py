@@ -130,7 +130,7 @@ def _samples(
         for table in done.tables:
             if not table.problem:
                 masked = f", {len(table.masked)} masked" if table.masked else ""
-                size = f"{table.rows:,} rows, {table.columns:,} columns"
+                size = f"{count(table.rows, 'row')}, {count(table.columns, 'column')}"
                 click.echo(inert(f"{table.name}: {size}{masked}"))
         there = count(len(done.tables) - len(done.failed), "table")
         click.echo(f"{done.folder}: samples of {there}")
