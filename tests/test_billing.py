@@ -55,8 +55,6 @@ def row(number: int, amount: str, kind: str = "INVOICE", **other: Any) -> dict[s
     return {**usual, **other}
 
 
-# ---- the reader ---------------------------------------------------------------------------------
-
 AMOUNTS = st.decimals(min_value=-(10**10) + 1, max_value=10**10 - 1, places=2)
 MOMENTS = st.datetimes(min_value=dt.datetime(1900, 1, 1), max_value=dt.datetime(2100, 1, 1))
 ROWS = st.builds(
@@ -128,9 +126,6 @@ def test_a_missing_field_is_named() -> None:
         BillingTransaction.read(incomplete)
 
 
-# ---- periods ------------------------------------------------------------------------------------
-
-
 @settings(max_examples=50, deadline=None)
 @given(year=st.integers(1900, 9998), month=st.integers(1, 12))
 def test_a_month_and_a_year_have_their_first_and_last_day(year: int, month: int) -> None:
@@ -149,9 +144,6 @@ def test_a_month_and_a_year_have_their_first_and_last_day(year: int, month: int)
 def test_anything_else_is_no_period(given: str) -> None:
     with pytest.raises(UsageError, match="is no period"):
         days_of(given)
-
-
-# ---- the whole book -----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -241,9 +233,6 @@ def test_balances_are_what_ageing_says_and_what_the_months_add_up_to(demo: Book)
     assert found.select(parts).to_series().to_list() == found["balance"].to_list()
     ends = billing.trend(demo, LAST).filter(month=LAST.replace(day=1))
     assert tuples(ends, "currency", "balance") == tuples(found, "currency", "balance")
-
-
-# ---- rows made for it ---------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -423,9 +412,6 @@ def test_an_account_without_transactions_says_so(own: Callable[..., Book]) -> No
     assert (said.wrong, said.lines.height, said.balances.height) == (False, 0, 0)
 
 
-# ---- one transaction ----------------------------------------------------------------------------
-
-
 def test_a_transaction_is_found_by_number_and_by_text(
     demo: Book, rows: list[dict[str, Any]]
 ) -> None:
@@ -500,9 +486,6 @@ def test_a_schema_without_the_tables_or_columns_is_told(
         finally:
             connection.execute(sa.schema.DropSchema(other, cascade=True))
     engine.dispose()
-
-
-# ---- on Oracle ----------------------------------------------------------------------------------
 
 
 @pytest.mark.oracle
@@ -594,9 +577,6 @@ def same(found: pl.DataFrame, meant: pl.DataFrame) -> None:
     assert found.columns == meant.columns
     days = [name for name, dtype in meant.schema.items() if dtype == pl.Date]
     assert found.with_columns(pl.col(days).cast(pl.Date)).to_dicts() == meant.to_dicts()
-
-
-# ---- the notebook -------------------------------------------------------------------------------
 
 
 def run(folder: Path, **given: object) -> tuple[int, dict[str, Any], BeautifulSoup]:
