@@ -156,6 +156,40 @@ def test_a_failed_order_is_refunded_in_full_once_and_in_time(
     assert broken(audited(rows)) == ({"refunded": {str(order["order_id"])}} if wrong else {})
 
 
+def test_two_halves_of_a_refund_are_two_refunds(rows: Rows) -> None:
+    order, _ = paid_order(rows, failed=True)
+    refund = one(rows["payments"], order_id=order["order_id"], kind="refund")
+    half = refund["amount"] // 2
+    rows["payments"].append({**refund, "payment_id": 10**6, "amount": refund["amount"] - half})
+    refund["amount"] = half
+    assert broken(audited(rows)) == {"refunded": {str(order["order_id"])}}
+
+
+def test_a_charge_after_the_failure_starts_the_time_anew(rows: Rows) -> None:
+    order, payment = paid_order(rows, failed=True)
+    refund = one(rows["payments"], order_id=order["order_id"], kind="refund")
+    payment["settled_at"] = order["failed_at"] + 30 * HOUR
+    refund["settled_at"] = payment["settled_at"] + 24 * HOUR
+    assert broken(audited(rows)) == {}
+    refund["settled_at"] += SECOND
+    assert broken(audited(rows)) == {"refunded": {str(order["order_id"])}}
+
+
+def test_what_breaks_a_promise_later_belongs_to_the_later_period(rows: Rows) -> None:
+    order, _ = paid_order(rows, failed=True)
+    refund = one(rows["payments"], order_id=order["order_id"], kind="refund")
+    later = refund["settled_at"] + 5 * DAY - HOUR
+    rows["payments"].append({**refund, "payment_id": 10**6, "settled_at": later})
+    shipment = one(rows["shipments"], task_id=rows["packing_tasks"][3]["task_id"])
+    shipment.update(tracking_number=None, shipped_at=shipment["shipped_at"] + 6 * DAY)
+    for at, expected in (
+        (later, {"refunded": {str(order["order_id"])}}),
+        (shipment["shipped_at"], {"shipped": {str(shipment["task_id"])}}),
+    ):
+        since, until = ((at + span).isoformat() for span in (-60 * SECOND, 60 * SECOND))
+        assert broken(audited(rows, since=since, until=until)) == expected
+
+
 @pytest.mark.parametrize(("hours", "wrong"), [(1, False), (24, False), (24.001, True)])
 def test_a_refund_that_is_still_due_is_no_violation(rows: Rows, hours: float, wrong: bool) -> None:
     order, _ = paid_order(rows, failed=True)
@@ -202,6 +236,11 @@ def test_a_return_is_credited_and_restocked_within_14_days(
     late = {"returned": {str(row["return_id"])}} if wrong else {}
     assert broken(audited(rows, start + 15 * DAY)) == late
     assert broken(audited(rows, start + 14 * DAY)) == {}
+    if days is None:
+        [why] = audited(rows, start + 15 * DAY).offenders[NAMES["returned"]]["why"].to_list() or [
+            ""
+        ]
+        assert why == (f"not {column[:-3]} after 15 days" if wrong else "")
 
 
 def new_product(rows: Rows, units: int) -> int:
@@ -230,6 +269,18 @@ def test_no_more_units_are_reserved_than_there_are(rows: Rows, units: int, wrong
     audit = audited(rows)
     assert broken(audit) == ({"in_stock": {"reservation 9002 900"}} if wrong else {})
     assert audit.offenders["no oversell"]["name"].to_list() == [EVIL] * wrong
+
+
+def test_a_reservation_held_too_long_does_not_oversell_as_well(rows: Rows) -> None:
+    new_product(rows, 1)
+    start = END - DAY
+    reserve(rows, 1, start, released_at=start + 2000 * SECOND)
+    reserve(rows, 2, start + 900 * SECOND)
+    assert broken(audited(rows)) == {"expiring": {"9001"}}
+    rows["reservations"][-1]["reserved_at"] -= SECOND
+    assert broken(audited(rows)) == {
+        "expiring": {"9001", "9002"}, "in_stock": {"reservation 9002 900"}
+    }  # fmt: skip
 
 
 def test_an_order_takes_what_its_cart_had_reserved_once(rows: Rows) -> None:

@@ -203,33 +203,28 @@ def run(folder: Path, *words: str) -> tuple[int, dict[str, Any], Path]:
     )
 
 
-def test_the_report_says_what_was_broken_and_shows_it(tmp_path: Path) -> None:
-    code, told, folder = run(tmp_path, "source=demo")
+def test_the_report_shows_what_was_broken_even_of_a_hostile_shop(
+    strange: str, tmp_path: Path
+) -> None:
+    code, told, folder = run(tmp_path, f"schema={strange}", "since=2025-12-15")
     with connect("demo") as db:
-        audit = shop.audit(shop.read(db))
+        audit = shop.audit(shop.read(db, strange, since="2025-12-15"))
     assert (code, told["status"]) == (3, "data-failed")
     figures = {figure["name"]: figure["value"] for figure in told["figures"]}
-    assert figures["promises broken"] == 6
+    assert figures["promises broken"] == len(broken(audit)) >= 2
     assert figures["violations"] == audit.promises["violations"].sum()
-    assert figures["orders a minute"] >= 20
+    assert figures["checkout p95"] == audit.levels["observed"][0]
     page = BeautifulSoup((folder / "report.html").read_text("utf-8"), "html.parser")
     text = page.get_text(" ", strip=True)
     for name, frame in audit.offenders.items():
         assert (f"Broken: {name}" in text) == bool(frame.height)
-        file = folder / "data" / f"{name.replace(' ', '_')}.csv"
         if frame.height:
             assert frame["why"][0] in text
+            file = folder / "data" / f"{name.replace(' ', '_')}.csv"
             assert pl.read_csv(file).height == frame.height
-    assert not page.find("script")
-    assert (folder / "report.html").stat().st_size < 300_000
-
-
-def test_a_hostile_shop_is_shown_as_text(strange: str, tmp_path: Path) -> None:
-    _, told, folder = run(tmp_path, f"schema={strange}", "since=2025-12-15")
-    assert told["status"] == "data-failed"
-    page = BeautifulSoup((folder / "report.html").read_text("utf-8"), "html.parser")
     assert EVIL in page.get_text()
     assert not page.find("script")
+    assert (folder / "report.html").stat().st_size < 300_000
 
 
 def test_each_parameter_says_what_it_is_for() -> None:
