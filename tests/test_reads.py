@@ -220,6 +220,8 @@ def test_any_name_is_a_columns_name(db) -> None:
     frame = db.read(f"SELECT {listed}")
     assert frame.columns == NAMES
     assert frame.row(0) == tuple(Decimal(f"{n}.5") for n in range(len(NAMES)))
+    pattern = db.read("""SELECT 1.5::real AS "^.*$", '\\x00ff'::bytea AS "*", 'x' AS b""")
+    assert pattern.row(0) == (1.5, b"\x00\xff", "x")
 
 
 @pytest.mark.parametrize("count", [300, 1000])

@@ -329,9 +329,9 @@ def _requested(column: ResultColumn) -> pa.DataType:
 def _frame(table: pa.Table, described: Sequence[ResultColumn]) -> pl.DataFrame:
     frame = pl.DataFrame(table)
     return frame.with_columns(
-        pl.col(column.name).dt.replace_time_zone("UTC")
+        frame.get_column(column.name).dt.replace_time_zone("UTC")
         if isinstance(column.dtype, pl.Datetime)
-        else pl.col(column.name).cast(column.dtype)
+        else frame.get_column(column.name).cast(column.dtype)
         for column in described
         if frame.schema[column.name] != column.dtype
     )

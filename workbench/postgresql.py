@@ -271,9 +271,9 @@ def _frame(text: bytearray, described: Sequence[ResultColumn]) -> pl.DataFrame:
         frame = pl.DataFrame(table)
         frame.columns = [column.name for column in described]
         return frame.with_columns(
-            pl.col(column.name).str.decode("hex")
+            frame.get_column(column.name).str.decode("hex")
             if column.kind == "bytea"
-            else pl.col(column.name).cast(column.dtype)
+            else frame.get_column(column.name).cast(column.dtype)
             for column in described
             if frame.schema[column.name] != column.dtype
         )
