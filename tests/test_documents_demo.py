@@ -7,13 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections import Counter
 from typing import Any
 
-import boto3
 import psutil
 import pytest
+from botocore.session import Session
 
 from workbench.demo import documents, documents_server
 from workbench.errors import ConnectionFailed
@@ -70,16 +69,24 @@ def test_the_warehouse_is_some_days_behind(items: dict[str, list[dict[str, Any]]
     assert cases["requested_at"].max() <= documents.LOADED
 
 
-def test_one_server_for_a_process_answers_with_what_was_put_into_it(
+PARENT = """
+import json, sys
+from workbench.demo import documents_server
+options = documents_server.options()
+assert documents_server.options() == options
+print(json.dumps(options), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_process_has_one_server_of_its_items_that_ends_with_it(
     items: dict[str, list[dict[str, Any]]],
 ) -> None:
-    options = documents_server.options()
-    assert documents_server.options() == options
-    session = boto3.Session(
-        options["aws_access_key_id"], options["aws_secret_access_key"],
-        region_name=options["region_name"],
-    )  # fmt: skip
-    client = session.client("dynamodb", endpoint_url=options["endpoint_url"])
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    client = Session().create_client("dynamodb", **json.loads(parent.stdout.readline()))
     for table, put in items.items():
         pages = client.get_paginator("scan").paginate(TableName=table)
         found = [item for page in pages for item in page["Items"]]
@@ -91,24 +98,6 @@ def test_one_server_for_a_process_answers_with_what_was_put_into_it(
         ]  # fmt: skip
         assert both[0] == both[1]
     client.close()
-
-
-PARENT = """
-import sys, time
-from workbench.demo import documents_server
-print(documents_server.options(300)["endpoint_url"], flush=True)
-sys.stdin.read()
-"""
-
-
-def test_the_server_ends_with_the_process_that_started_it() -> None:
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert parent.stdin is not None
-    assert parent.stdout is not None
-    url = parent.stdout.readline().strip()
-    urllib.request.urlopen(url + "/moto-api/data.json").close()  # noqa: S310
     [server] = psutil.Process(parent.pid).children()
     os.kill(parent.pid, signal.SIGKILL)
     parent.communicate()

@@ -293,7 +293,7 @@ def naive(item: dict[str, Any]) -> dict[str, Any]:
     return row | {"amount": amount, "currency": currency, "details": details, "customer_name": name}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(items, st.randoms(use_true_random=False))
 def test_shaping_says_the_same_as_plain_python(
     found: list[dict[str, Any]], shuffle: random.Random

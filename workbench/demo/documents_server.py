@@ -8,6 +8,7 @@ ends.
 
 from __future__ import annotations
 
+import atexit
 import base64
 import importlib.util
 import json
@@ -48,6 +49,7 @@ def options(rows: int = 20_000) -> dict[str, str]:
         server, port = _started.get(os.getpid(), (None, ""))
         if server is None or server.poll() is not None:
             server, port = _started[os.getpid()] = _start(rows)
+            atexit.register(_end)
     return {
         "endpoint_url": f"http://127.0.0.1:{port}", "region_name": REGION,
         "aws_access_key_id": "testing", "aws_secret_access_key": "testing",
@@ -76,6 +78,12 @@ def _start(rows: int) -> tuple[subprocess.Popen[str], str]:
             f"Look what it says: {' '.join(command)}",
         )
     return server, port
+
+
+def _end() -> None:
+    server, _ = _started.pop(os.getpid(), (None, ""))
+    if server:
+        server.communicate()
 
 
 def _text(data: bytes) -> str:
