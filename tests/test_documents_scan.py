@@ -242,12 +242,11 @@ def test_numbers_that_make_no_scan_are_refused(door: Door, project: Path) -> Non
 
 
 def test_throttled_requests_are_repeated(door: Door, project: Path, prefix: str) -> None:
-    # The last one: all that follow are slower, too.
+    # One of the last: all that follow are slower, too.
     door.throttle = iter(["", "", "", THROTTLED])
     found = scan(source(project, prefix=prefix), segments=1, max_items=3)
     assert found.counts["items"].to_list() == [3, 1, 3, 3]
-    assert found.counts["pages"].sum() == 4
-    assert door.seen["Scan"] == 5
+    assert door.seen["Scan"] == found.counts["pages"].sum() + 1
 
 
 def told(name: str, **options: Any) -> str:
