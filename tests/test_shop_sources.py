@@ -206,7 +206,7 @@ def run(folder: Path, *words: str) -> tuple[int, dict[str, Any], Path]:
 def test_the_report_shows_what_was_broken_even_of_a_hostile_shop(
     strange: str, tmp_path: Path
 ) -> None:
-    code, told, folder = run(tmp_path, f"schema={strange}", "since=2025-12-15")
+    code, told, folder = run(tmp_path, f"schema={strange}", "since=2025-12-15", "on_broken=fail")
     with connect("demo") as db:
         audit = shop.audit(shop.read(db, strange, since="2025-12-15"))
     assert (code, told["status"]) == (3, "data-failed")
@@ -231,8 +231,9 @@ def test_each_parameter_says_what_it_is_for() -> None:
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     parameters = read_parameters(cells)
     limits = shop.Limits.__dataclass_fields__
-    assert [p.name for p in parameters] == ["source", "schema", "since", "until", *limits]
-    assert [p.default for p in parameters][4:] == [field.default for field in limits.values()]
+    names = ["source", "schema", "since", "until", *limits, "on_broken"]
+    assert [p.name for p in parameters] == names
+    assert [p.default for p in parameters][4:-1] == [field.default for field in limits.values()]
     assert all(parameter.comment for parameter in parameters)
 
 
