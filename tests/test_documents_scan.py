@@ -337,9 +337,7 @@ def enforced(door: Door, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
     """Become a user who may do what the policy says, checked by moto from then on."""
 
     def table(self: Any) -> str:
-        name = json.loads(self.body or "{}").get("TableName") if isinstance(self.body, str) else (
-            self.body.get("TableName"))  # fmt: skip
-        return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"
+        return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{self.body['TableName']}"
 
     def check_from(count: str) -> None:
         request = urllib.request.Request(  # noqa: S310

@@ -10,17 +10,18 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import polars as pl
-from rich.console import Console
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from workbench import aws, records, redaction
 from workbench.documents.shaping import SHAPES, Piece
 from workbench.documents.targets import SOURCES
 from workbench.errors import ConnectionFailed, UsageError
 from workbench.settings import Source, load_settings
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 ATTEMPTS = 10  # tries for one page, unless AWS_MAX_ATTEMPTS says otherwise
 MOST_SEGMENTS = 64
@@ -110,6 +111,10 @@ def scan(
 
 
 def _progress() -> Progress:
+    # Imported late: it takes a tenth of a second, also for those who only want the demo database.
+    from rich.console import Console
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
     told = TextColumn("{task.description}: {task.completed:,} items", markup=False)
     return Progress(
         told, TimeElapsedColumn(), console=Console(stderr=True), transient=True,
@@ -170,10 +175,8 @@ def opened(name: str, **config: Any) -> Iterator[tuple[Any, str]]:
         made = session.create_client("dynamodb", config=Config(**patient | config), **options)
         return nullcontext(made)
 
-    def itself(client: Any) -> Any:
-        return client
-
-    made = aws.ask("dynamodb", f"source {name}", itself, client=make, failure=ConnectionFailed)
+    what = f"source {name}"
+    made = aws.ask("dynamodb", what, lambda it: it, client=make, failure=ConnectionFailed)
     server = "DynamoDB" if source.kind == "dynamodb" else "DynamoDB (moto, sample tables)"
     stated = {"name": name, "kind": "dynamodb", "server": server, "read_only": True}
     records.publish(records.SOURCE, stated, f"Connected to {name}: {server}, read only")
