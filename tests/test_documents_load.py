@@ -205,6 +205,22 @@ def test_views_grants_and_indexes_stay(place: str, admin: psycopg.Connection[Any
     assert admin.execute(f"SELECT DISTINCT note FROM {place}.cases").fetchall() == [("ours",)]
 
 
+def test_an_account_needs_no_more_than_a_schema_of_its_own(apart: sa.URL, project: Path) -> None:
+    url = apart.set(username="loader").render_as_string()
+    (project / "workbench.toml").write_text(
+        f'[sources.warehouse]\nurl = "{url}"\nread_only = false\n'
+    )
+    with session(apart) as admin:
+        admin.execute("CREATE ROLE loader LOGIN")
+        admin.execute("REVOKE CREATE ON SCHEMA public FROM public")
+        admin.execute("CREATE SCHEMA theirs AUTHORIZATION loader")
+        for name in "ab":
+            documents.load(shaped(items(name)), schema="theirs")
+        assert held(admin, "theirs") == all_of("b")
+        with pytest.raises(QueryError, match="permission denied"):
+            documents.load(shaped(items("a")), schema="nobodys")
+
+
 # What is refused
 
 
