@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import NullPool, create_engine, func, select, text
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.schema import CreateSchema, DropSchema
+from sqlalchemy.schema import CreateSchema, CreateTable, DropSchema
 
 from workbench.demo import billing, documents, marketpulse, shop
 from workbench.errors import ConnectionFailed
@@ -92,11 +92,13 @@ def row_counts(url: URL) -> dict[str, int]:
 
 
 def fingerprint(name: str) -> str:
-    """Return a short digest of a schema's generator: a version number would be forgotten."""
+    """Return a short digest of a schema's generator and tables: a version would be forgotten."""
     folder = Path(__file__).parent
     digest = hashlib.sha256()
     for file in sorted({Path(__file__), folder / "columns.py", *folder.glob(f"{name}*.py")}):
         digest.update(file.read_bytes())
+    for table in SCHEMAS[name].METADATA.sorted_tables:  # the documents' are not defined here
+        digest.update(str(CreateTable(table)).encode())
     return digest.hexdigest()[:12]
 
 
