@@ -17,6 +17,7 @@ import standin
 from standin import Oracle
 
 from workbench import embedded
+from workbench.running import kernels
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -29,6 +30,12 @@ def pytest_configure() -> None:
     os.environ.setdefault("WORKBENCH_CACHE", str(ROOT / ".pytest_cache" / "demo"))
     # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    # The notebooks' kernels are forked from one server, as those of `workbench batch` are.
+    if any(item.path.suffix == ".ipynb" for item in session.items):
+        kernels.warm()
 
 
 @pytest.fixture(autouse=True)
