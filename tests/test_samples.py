@@ -161,7 +161,7 @@ def test_the_structure_is_what_the_database_says(taken: Path, schema: str) -> No
     assert found["indexes"] == [
         {"name": "by_amount", "columns": ["amount", None], "unique": False}
     ]  # fmt: skip
-    assert found["sample"]["order"] == ["id"]
+    assert found["sample"]["order_by"] == ["id"]
     persons = content(taken, f"{schema}.persons_schema.json")
     assert (persons["primary_key"], persons["unique"]) == (["id"], [["email"]])
 
@@ -511,12 +511,19 @@ def test_the_same_request_finds_it_done_and_another_is_refused(
     assert done.returncode == 2
     assert done.stderr.startswith("error: x holds samples of another request: other rows.")
     assert files(project / "x") == before
-    (project / "x" / "mine.txt").write_text("mine")
+    mine = {"mine.txt", "my_customer_schema.json", "my_sample_of_notes.csv", ".c.csv.x.partial"}
+    for name in mine:
+        (project / "x" / name).write_text(name)
+    left = project / "x" / ".README.txt.abcd1234.partial"  # by a process that was killed
+    left.mkdir()
     done = command(*words, "--rows", "2", "--overwrite")
     assert done.returncode == 0, done.stderr
     assert len(content(project / "x", "*persons_sample_*.json")) == 2
-    assert (project / "x" / "mine.txt").read_text() == "mine"
-    one(project / "x", "*.csv").unlink()
+    assert not left.exists()
+    for name in mine:
+        assert (project / "x" / name).read_text() == name
+    assert len(files(project / "x")) == 6 + len(mine)
+    one(project / "x", "*persons_sample_*.csv").unlink()
     done = command(*words, "--rows", "2")
     assert done.returncode == 2
     assert "The key of the tokens in x is gone" in done.stderr
@@ -526,10 +533,13 @@ def test_the_same_request_finds_it_done_and_another_is_refused(
 def test_a_folder_with_anything_else_in_it_is_left_alone(project: Path, there: str) -> None:
     (project / "x").mkdir()
     (project / "x" / there).write_text('{"mine": true}')
+    growing = project / "x" / ".big.csv.abc.partial"
+    growing.mkdir()
     for more in ((), ("--overwrite",)):
         done = command("extract", "demo", "marketpulse.dealers", "--out", "x", *more)
         assert done.returncode == 2
         assert done.stderr.startswith("error: x holds something else than samples.")
+    growing.rmdir()  # it is still there
     assert files(project / "x") == {there: b'{"mine": true}'}
     done = command("extract", "demo", "marketpulse.dealers", "--out", f"x/{there}")
     assert (done.returncode, "is a file, not a folder" in done.stderr) == (2, True)
@@ -540,18 +550,21 @@ def test_a_folder_with_anything_else_in_it_is_left_alone(project: Path, there: s
 def test_a_folder_from_somebody_else_leads_nowhere_else(
     admin: Any, schema: str, project: Path
 ) -> None:
-    (project / "x").mkdir()
     (project / "mine").write_text("m" * 32)
-    request = {"source": "demo", "tables": [f"{schema}.persons"], "schemas": [], "rows": 1000,
-               "mask": [], "unmasked": False}  # fmt: skip
-    info = {"extract": str(project / "mine"), "started": "x/../y", "request": request,
-            "complete": False}  # fmt: skip
-    (project / "x" / "database_info.json").write_text(json.dumps(info))
-    done = command("extract", "demo", f"{schema}.persons", "--out", "x")
-    assert done.returncode == 2
-    assert "The key of the tokens in x is gone" in done.stderr
+    assert command("extract", "demo", f"{schema}.persons", "--out", "x").returncode == 0
+    place = project / "x" / "database_info.json"
+    info, before = json.loads(place.read_text()), files(project / "x")
+    far = [
+        {"extract": str(project / "mine")}, {"extract": ".."}, {"started": "x/../y"},
+        {"files": {"a": ["../mine"]}}, {"files": {"a": [""]}}, {"files": ["mine"]},
+    ]  # fmt: skip
+    for more in far:
+        before[place.name] = json.dumps({**info, **more, "complete": False}).encode()
+        place.write_bytes(before[place.name])
+        done = command("extract", "demo", f"{schema}.persons", "--out", "x", "--overwrite")
+        assert (done.returncode, "something else than samples" in done.stderr) == (2, True), more
+        assert files(project / "x") == before
     assert (project / "mine").read_text() == "m" * 32
-    assert list(files(project / "x")) == ["database_info.json"]
 
 
 def test_names_cannot_add_lines_to_what_people_read(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,12 +49,34 @@ def list_tables(
     names = {catalog.schema_name(db, name) for name in asked if name}
     if None in asked:
         names |= {name for (name,) in _ask(db, "OWNERS")}
-    as_of = dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec="seconds")
     found = list[Listed]()
     for schema in sorted(names):
-        described, _ = catalog.read_catalog(db, schema, None, as_of)
+        described, _ = catalog.read_catalog(db, schema, None, now())
         closed = {name for (name,) in _ask(db, "FORBIDDEN", schema)}
         found += [Listed(schema, table, table.name not in closed) for table in described]
+    return found
+
+
+def now(timespec: str = "seconds") -> str:
+    """Give the moment in UTC as ISO 8601 writes it."""
+    return dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec=timespec)
+
+
+def fingerprint(db: Database) -> str:
+    """Give 16 digits that tell the database from others, whatever its source is called."""
+    told = _ask(db, "DATABASE") or [db.engine.url, db.source.dsn]  # a URL shows no password
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+
+
+def with_parents(db: Database, listed: Sequence[Listed]) -> list[Listed]:
+    """Add the tables of schemas that foreign keys lead to."""
+    found, seen = [*listed], {each.schema for each in listed}
+    keys = [key for each in listed for key in each.table.foreign_keys]
+    while ahead := {key.to_schema for key in keys if key.to_schema} - seen:
+        seen |= ahead
+        more = list_tables(db, sorted(ahead))
+        keys = [key for each in more for key in each.table.foreign_keys]
+        found += more
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import re
+from collections import defaultdict
 from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
 
@@ -27,11 +28,19 @@ SHARE = 0.2
 COMMENT = re.compile(
     r"\b(pii|gdpr|sensitive|confidential|personal(ly)? (data|identifiable|information))\b", re.I
 )
-NAME = re.compile(
-    r"(^|_)(birth_?(date|day)|date_of_birth|dob|ssn|social_security(_(no|num|number))?|national_id"
-    r"|passport(_(no|num|number))?|tax_(id|no|num|number)|street|address(_?(line_?)?\d)?"
-    r"|ip(_?addr)?|password|passwd|pwd|secret|token)$"
+NAMED = (
+    r"birth\w*|dob|ssn|social_security|national_id|passport|tax_(id|no|num|number)|street"
+    r"|addr(ess)?|name_(first|last|full|given|family)|ip(v\d|_?addr)?|password|passwd|pwd|secret"
+    r"|token"
 )
+# Whatever stands before or behind: home_phone_2, password_hash.
+NAMES = {
+    why: re.compile(rf"(^|_)({named})\d*(_|$)")
+    for why, named in {
+        **{f"{kind}, by its name": named for kind, named in patterns.NAMED.items()},
+        "by its name": NAMED,
+    }.items()
+}
 
 
 def declared(tables: Tables, marked: Sequence[str]) -> dict[Place, str]:
@@ -46,16 +55,15 @@ def declared(tables: Tables, marked: Sequence[str]) -> dict[Place, str]:
             near = f"{table.name}.{column.name}".lower()
             names = {column.name.lower(), near, f"{schema.lower()}.{near}"}
             known |= names
-            kind = patterns.named_personal(column.name)
+            by_name = (why for why, name in NAMES.items() if name.search(words(column.name)))
             if asked & names:
                 why = "asked for"
             elif COMMENT.search(column.comment or ""):
                 why = "marked in its comment"
-            elif kind or NAME.search(words(column.name)):
-                why = f"{kind}, by its name" if kind else "by its name"
             else:
-                continue
-            found[schema, table.name, column.name] = why
+                why = next(by_name, "")
+            if why:
+                found[schema, table.name, column.name] = why
     if unknown := [name for name in marked if name.lower() not in known]:
         said = f"None of the tables has a column {unknown[0]!r} to mask."
         raise UsageError(f"{said}{nearest(unknown[0], known)}")
@@ -63,7 +71,10 @@ def declared(tables: Tables, marked: Sequence[str]) -> dict[Place, str]:
 
 
 def detected(column: Column, values: pl.Series) -> str | None:
-    """Say which personal data a column's values are, or have in them; None: none was found."""
+    """Say which personal data a column's values are, or have in them; None: none was found.
+
+    Its default is a value too.
+    """
     is_text = values.dtype == pl.String
     if not is_text and not values.dtype.is_numeric():
         return None
@@ -72,22 +83,26 @@ def detected(column: Column, values: pl.Series) -> str | None:
     kinds = [kind for kind, _ in contents.personal(as_read, counted, SHARE)]
     if is_text and not kinds:
         kinds = patterns.personal_inside(counted["value"])
+    if not kinds and column.default:
+        return detected(replace(column, default=None), pl.Series([column.default]))
     return f"{', '.join(kinds)}, by its values" if kinds else None
 
 
 def spread(masked: MutableMapping[Place, str], tables: Tables) -> None:
     """Have masked as well what a declared foreign key ties to a masked column."""
-    tied = list[tuple[Place, Place]]()
+    tied = defaultdict[Place, list[Place]](list)
     for schema, table in tables:
         for key in table.foreign_keys:
             for name, other in zip(key.columns, key.to_columns, strict=True):
-                ends = (schema, table.name, name), (key.to_schema or schema, key.to_table, other)
-                tied += [ends, ends[::-1]]
+                here = schema, table.name, name
+                there = key.to_schema or schema, key.to_table, other
+                tied[here].append(there)
+                tied[there].append(here)
     waiting = list(masked)
     while waiting:
         place = waiting.pop()
-        for here, there in tied:
-            if here == place and there not in masked:
+        for there in tied[place]:
+            if there not in masked:
                 masked[there] = f"tied by a foreign key to {'.'.join(place)}"
                 waiting.append(there)
 

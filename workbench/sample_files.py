@@ -17,7 +17,7 @@ from workbench import extracts
 from workbench.accessible import Listed, entry
 from workbench.display import Shown, _links
 from workbench.profiling.wording import count
-from workbench.reporting.text import inert
+from workbench.reporting.text import one_line
 
 FIRST = 100  # rows in a JSON file
 # https://owasp.org/www-community/attacks/CSV_Injection; a number alone does nothing.
@@ -28,14 +28,14 @@ FORMULA = r"(?s)^(?:[=@\t\r\n＝＋－＠]|[+-](?:$|.*[^\d.,])).*"
 class Sample:
     """What was got of a table: rows, masked columns and why, files by their names in the folder.
 
-    `order` are the columns that the rows are in the order of, `read` is when (UTC) the state was
+    `order_by` are the columns that the rows are in the order of, `read` is when (UTC) the state was
     seen that they are from; `problem` says why there are none.
     """
 
     name: str
     rows: int = 0
     columns: int = 0
-    order: Sequence[str] = ()
+    order_by: Sequence[str] = ()
     masked: Mapping[str, str] = field(default_factory=dict)
     files: Sequence[str] = ()
     read: str | None = None
@@ -68,13 +68,15 @@ class Samples:
 
     def columns(self) -> pl.DataFrame:
         """Return a row for each column: table, name, type, nullable, comment, default, masked."""
+        names = ("table", "name", "type", "nullable", "comment", "default", "masked")
+        kinds = {name: pl.Boolean if name == "nullable" else pl.String for name in names}
         rows = [
             {"table": sample.name, **column}
             for sample in self.tables
             if sample.files
             for column in read_json(self.folder / sample.files[2])["columns"]
         ]
-        return pl.DataFrame(rows, infer_schema_length=None)
+        return pl.DataFrame(rows, schema=kinds)
 
     def first_rows(self, sample: Sample) -> pl.DataFrame:
         """Return the first rows of a table as its JSON file has them."""
@@ -131,7 +133,7 @@ def read_me(info: Mapping[str, Any], samples: Sequence[Sample], closed: Sequence
     # No page, so nothing is escaped; names come from the database, and stay on their line.
     environment = jinja2.Environment(  # noqa: S701
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-        finalize=lambda text: " ".join(inert(str(text)).split()),
+        finalize=lambda text: one_line(str(text)),
     )  # fmt: skip
     template = files("workbench").joinpath("samples.txt.j2").read_text("utf-8")
     facts = {"info": info, "samples": samples, "closed": closed, "first": FIRST, "count": count}

@@ -7,15 +7,16 @@ asking for the same once more.
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from workbench import accessible, extracts, masking, oracle, partitions
-from workbench.accessible import Listed
+from workbench.accessible import Listed, now
 from workbench.errors import ConnectionFailed, DataError, UsageError, WorkbenchError, fault_of
 from workbench.profiling import dictionary
 from workbench.profiling.survey import progress_bar
@@ -46,8 +47,8 @@ if TYPE_CHECKING:
     from workbench.database import Database
 
 INFO, TABLES, README = "database_info.json", "accessible_tables.json", "README.txt"
-OURS = (TABLES, README, "*_sample_*.csv", "*_sample_*.json", "*_schema.json", INFO)
-MOST = 100_000  # rows of a table
+MOST_ROWS = 100_000  # of a table
+KEPT = 7 * 24 * 3600  # seconds that the key of an extract is kept for its completion
 HELD = ("bytea", "json", "jsonb")
 
 
@@ -66,16 +67,17 @@ def extract_samples(
     """Write the structure and the first rows of tables into the folder `out`.
 
     Without `tables`, all tables (no views) of `schemas` that may be read; without `schemas`, those
-    of the source. Without `out` it is the folder data/extract of the run, made anew. Columns with
-    likely personal data, and those that `mask` names, hold tokens unless `unmasked`. A table that
-    cannot be read has a `problem`; the others are there all the same.
+    of the source. Without `out` it is the folder data/extract of the run (else of the working
+    directory), made anew. Columns with likely personal data, and those that `mask` names, hold
+    tokens unless `unmasked`. A table that cannot be read has a `problem`; the others are there all
+    the same.
 
     Raises UsageError for a request that makes no sense or a folder with anything else in it,
     DataError for a table that is not there, WorkbenchError where nothing can be written.
     """
-    if not 1 <= rows <= MOST:
+    if not 1 <= rows <= MOST_ROWS:
         hint = "A whole table goes into one file: workbench extract SOURCE TABLE -o FILE."
-        raise UsageError(f"A sample has 1 to {MOST:,} rows, not {rows:,}.", hint)
+        raise UsageError(f"A sample has 1 to {MOST_ROWS:,} rows, not {rows:,}.", hint)
     if any(map(begins_select, tables)):
         hint = "It goes into one file: workbench extract SOURCE STATEMENT -o FILE."
         raise UsageError("Samples are of tables, and this is a statement.", hint)
@@ -87,15 +89,16 @@ def extract_samples(
     with nullcontext(source) if isinstance(source, Database) else connect(source) as db:
         listed = accessible.list_tables(db, schemas, tables)
         chosen = accessible.chosen(db, listed, tables)
-        parts = [(each.schema, each.table) for each in chosen]
-        masked = {} if unmasked else masking.declared(parts, mask)
+        # A key ties columns to those of tables that are not sampled, too.
+        related = [] if unmasked else _parts(accessible.with_parents(db, listed))
+        masked = masking.declared(related, ()) | masking.declared(_parts(chosen), mask)
         request = {
-            "source": db.name, "tables": sorted(tables), "schemas": sorted(schemas), "rows": rows,
-            "mask": sorted(mask), "unmasked": unmasked,
+            "source": db.name, "database": accessible.fingerprint(db), "tables": sorted(tables),
+            "schemas": sorted(schemas), "rows": rows, "mask": sorted(mask), "unmasked": unmasked,
         }  # fmt: skip
         with extracts.told(folder):
             info = _opened(folder, request, overwrite or not out, own=not out)
-            return _Extract(db, folder, info, listed, chosen, masked).run(progress)
+            return _Extract(db, folder, info, listed, chosen, related, masked).run(progress)
 
 
 def _opened(folder: Path, request: Mapping[str, Any], anew: bool, *, own: bool) -> dict[str, Any]:
@@ -105,15 +108,17 @@ def _opened(folder: Path, request: Mapping[str, Any], anew: bool, *, own: bool) 
     if not own and not folder.absolute().parent.is_dir():
         raise UsageError(f"There is no folder {folder.parent} to make {folder.name} in.")
     folder.mkdir(parents=own, exist_ok=True)
-    for left in folder.glob(".*.partial"):  # by a process that was killed outright
-        shutil.rmtree(left)
-    if any(folder.iterdir()):
-        before: Any = None
-        with suppress(FileNotFoundError, ValueError):
-            before = read_json(folder / INFO)
-        if not isinstance(before, dict) or not isinstance(before.get("request"), dict):
-            hint = "Choose a new folder, or an empty one."
-            raise UsageError(f"{folder} holds something else than samples.", hint)
+    before = _before(folder)
+    ours = {INFO, TABLES, README, *chain.from_iterable(before["files"].values() if before else ())}
+    # Folders of a process that was killed outright.
+    left = {x for x in folder.glob(".*.partial/") if x.name[1:].rsplit(".", 2)[0] in ours}
+    if not before and {*folder.iterdir()} - left:
+        hint = "Choose a new folder, or an empty one."
+        raise UsageError(f"{folder} holds something else than samples.", hint)
+    for old in left:
+        shutil.rmtree(old)
+    _forget_keys()
+    if before:
         if not anew:
             asked = before["request"]
             if other := [name for name in request if request[name] != asked.get(name)]:
@@ -121,15 +126,40 @@ def _opened(folder: Path, request: Mapping[str, Any], anew: bool, *, own: bool) 
                 hint = "Choose another folder, or say --overwrite (overwrite=True) to begin anew."
                 raise UsageError(said, hint)
             return before
-        for old in [path for pattern in OURS for path in folder.glob(pattern)]:
-            old.unlink()
-    new = {"extract": secrets.token_hex(8), "started": _now(), "request": request}
+        for name in ours - {INFO}:
+            (folder / name).unlink(missing_ok=True)
+        _key_file(before).unlink(missing_ok=True)
+    new = {"extract": secrets.token_hex(8), "started": now(), "request": request, "files": {}}
     if not request["unmasked"]:
         place = _key_file(new)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.touch(0o600)
         place.write_bytes(secrets.token_bytes(32))
     return {**new, "complete": False}
+
+
+def _before(folder: Path) -> dict[str, Any] | None:
+    """Read how an earlier try began; None: there was none."""
+    with suppress(FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
+        info: dict[str, Any] = read_json(folder / INFO)
+        parts = [isinstance(info["request"], dict), isinstance(info["complete"], bool)]
+        names = [info["extract"], *chain.from_iterable(info["files"].values())]
+        parts += [re.fullmatch(r"\w[\w.-]*", name) is not None for name in names]
+        if all(parts) and re.fullmatch(r"[\dT:-]+", info["started"]):
+            return info
+    return None
+
+
+def _forget_keys() -> None:
+    """Delete the keys of extracts that nobody completed in time."""
+    for key in (cache_folder() / "extracts").glob("*"):
+        with suppress(FileNotFoundError):
+            if key.stat().st_mtime < time.time() - KEPT:
+                key.unlink()
+
+
+def _parts(listed: Sequence[Listed]) -> masking.Tables:
+    return [(each.schema, each.table) for each in listed]
 
 
 def _key_file(info: Mapping[str, Any]) -> Path:
@@ -146,6 +176,7 @@ class _Extract:
     info: dict[str, Any]
     listed: Sequence[Listed]
     chosen: Sequence[Listed]
+    related: masking.Tables
     masked: dict[masking.Place, str]
     key: bytes = b""
 
@@ -154,7 +185,10 @@ class _Extract:
         stems = partitions.stems([each.name for each in self.listed])
         stamp = re.sub(r"\W", "", self.info["started"])
         ends = (f"sample_{stamp}Z.csv", f"sample_{stamp}Z.json", "schema.json")
-        files = {x.name: tuple(f"{stems[x.name]}_{end}" for end in ends) for x in self.chosen}
+        files = {x.name: [f"{stems[x.name]}_{end}" for end in ends] for x in self.chosen}
+        if self.info["complete"]:  # and stays as it is, whatever tables came since
+            self.chosen = [each for each in self.chosen if each.name in self.info["files"]]
+        self.info["files"] = files = {**files, **self.info["files"]}
         done = {x.name: kept for x in self.chosen if (kept := self._kept(x, files[x.name]))}
         todo = [each for each in self.chosen if each.name not in done]
         # First those that others refer to: what is found in them is masked in the others as well.
@@ -175,17 +209,20 @@ class _Extract:
         """Give what an earlier try has written of a table, if all of it is there."""
         if not all((self.folder / name).is_file() for name in files):
             return None
-        told = read_json(self.folder / files[2])["sample"]
-        for column, why in told["masked"].items():
-            self.masked.setdefault((each.schema, each.table.name, column), why)
-        return Sample(**{**told, "files": files})
+        try:
+            told = read_json(self.folder / files[2])["sample"]
+            for column, why in told["masked"].items():
+                self.masked.setdefault((each.schema, each.table.name, column), why)
+            return Sample(**{**told, "files": files})
+        except (ValueError, LookupError, TypeError, AttributeError):  # damaged
+            return None
 
     def _begin(self) -> None:
         health = self.db.health()
         self.info |= {
             "complete": False, "source": self.db.name, "server": health.server,
             "version": health.version, "schemas": sorted({each.schema for each in self.listed}),
-            "read": _now("milliseconds"), "workbench": version("workbench"),
+            "read": now("milliseconds"), "workbench": version("workbench"),
         }  # fmt: skip
         self._write(INFO, pretty(self.info))
         self._write(TABLES, pretty([accessible.entry(each) for each in self.listed]))
@@ -217,8 +254,7 @@ class _Extract:
                 place = each.schema, table.name, column.name
                 if place not in self.masked and (why := masking.detected(column, got[column.name])):
                     self.masked[place] = why
-            parts = [(each.schema, each.table) for each in self.chosen]
-            masking.spread(self.masked, parts)
+            masking.spread(self.masked, self.related)
             masked = {
                 column.name: self.masked[place]
                 for column in table.columns
@@ -257,17 +293,16 @@ class _Extract:
             path.write_bytes(content)
 
 
-def _now(timespec: str = "seconds") -> str:
-    return dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec=timespec)
-
-
 def _first(db: Database, connection: sa.Connection, each: Listed, rows: int) -> pl.DataFrame | str:
     """Read a table's first rows by its primary key, or say why not in words without a value."""
     table, postgresql = each.table, connection.dialect.name == "postgresql"
+    if not table.columns:
+        return pl.DataFrame()
     source = sa.table(table.name, *(sa.column(c.name) for c in table.columns), schema=each.schema)
     # On PostgreSQL, what no dtype holds is read as the text that it is written as.
     odd = {c.name for c in table.columns if postgresql and c.type not in HELD
-           and (c.type == "numeric" or c.kind in ("other", "time"))}  # fmt: skip
+           and (c.kind in ("other", "time") or c.type == '"char"'
+                or (c.kind == "decimal" and not c.type.startswith("numeric(")))}  # fmt: skip
     selected = [sa.cast(c, sa.Text).label(c.name) if c.name in odd else c for c in source.c]
     key = [source.c[name] for name in table.primary_key.columns] if table.primary_key else []
     text, values = compiled(sa.select(*selected).order_by(*key).limit(rows), {}, connection.dialect)

@@ -119,7 +119,7 @@ def _samples(
     **options: Any,
 ) -> None:  # fmt: skip
     from workbench.profiling.wording import count
-    from workbench.reporting.text import inert
+    from workbench.reporting.text import one_line
     from workbench.samples import extract_samples
 
     with cancellable():
@@ -131,11 +131,11 @@ def _samples(
             if not table.problem:
                 masked = f", {len(table.masked)} masked" if table.masked else ""
                 size = f"{count(table.rows, 'row')}, {count(table.columns, 'column')}"
-                click.echo(inert(f"{table.name}: {size}{masked}"))
+                click.echo(one_line(f"{table.name}: {size}{masked}"))
         there = count(len(done.tables) - len(done.failed), "table")
         click.echo(f"{done.folder}: samples of {there}")
     for table in done.failed:
-        click.echo(inert(f"error: {table.name} was not read: {table.problem}"), err=True)
+        click.echo(one_line(f"error: {table.name} was not read: {table.problem}"), err=True)
     if done.failed:
         context.exit(3)
 
@@ -143,7 +143,7 @@ def _samples(
 def _list(source: str, schemas: tuple[str, ...], as_json: bool) -> None:
     from workbench.accessible import entry, list_tables
     from workbench.database import connect
-    from workbench.reporting.text import inert
+    from workbench.reporting.text import one_line
 
     with cancellable(), connect(source) as db:
         found = list_tables(db, schemas)
@@ -156,7 +156,7 @@ def _list(source: str, schemas: tuple[str, ...], as_json: bool) -> None:
         kind = table.kind if each.readable else f"{table.kind}, closed"
         rows = f"~{table.count:,}" if table.rows else "?"
         told = (each.name, kind, rows, table.comment or "")
-        lines.append([" ".join(inert(text).split()) for text in told])
+        lines.append([one_line(text) for text in told])
     wide = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for name, kind, rows, comment in lines:
         click.echo(f"{name:{wide[0]}}  {kind:{wide[1]}}  {rows:>{wide[2]}}  {comment}".rstrip())

@@ -55,6 +55,10 @@ class PostgreSQL:
             WHERE l.mode = 'AccessExclusiveLock'
         )
     """
+    DATABASE = """
+        SELECT current_database(), oid, system_identifier FROM pg_database, pg_control_system()
+        WHERE datname = current_database()
+    """
     OWNERS = """
         SELECT DISTINCT n.nspname FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid
         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname <> 'information_schema'
@@ -68,7 +72,8 @@ class PostgreSQL:
     """
     FORBIDDEN = """
         SELECT c.relname FROM family f JOIN pg_class c ON c.oid = f.root
-        WHERE f.root = f.member AND NOT has_table_privilege(c.oid, 'SELECT')
+        WHERE f.root = f.member AND NOT (has_table_privilege(c.oid, 'SELECT')
+            AND has_schema_privilege(c.relnamespace, 'USAGE'))
     """
     LOCKED = """
         SELECT c.relname FROM locked k JOIN pg_class c ON c.oid = k.root WHERE k.root = k.member
@@ -163,6 +168,11 @@ class Oracle:
 
     # What it lists are tables that the account may read, or write.
     WITH = FORBIDDEN = LOCKED = SCANS = ""
+    # Databases of one name differ in when the account was made.
+    DATABASE = """
+        SELECT SYS_CONTEXT('USERENV', 'DB_UNIQUE_NAME'), SYS_CONTEXT('USERENV', 'CON_NAME'),
+            TO_CHAR(created, 'YYYYMMDDHH24MISS') FROM all_users WHERE username = USER
+    """
     OWNERS = """
         SELECT username FROM all_users WHERE oracle_maintained = 'N' AND username IN
             (SELECT owner FROM all_tables UNION SELECT owner FROM all_views) ORDER BY username

@@ -30,6 +30,11 @@ def inert(text: str) -> str:
     return _UNSAFE.sub(_REPLACEMENT, _ANSI.sub("", text))
 
 
+def one_line(text: str) -> str:
+    """Return the text inert and on one line."""
+    return " ".join(inert(text).split())
+
+
 def inert_tree(value: Any) -> Any:
     """Return a copy of a JSON-like value with every text in it inert, keys included."""
     if isinstance(value, str):
