@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from jupyter_client.manager import AsyncKernelManager, KernelManager
 
 from workbench.redaction import SECRETS_FD
 from workbench.running import kernels
+from workbench.running.forkserver import GRACE, LAST
 
 LIMIT = 60  # seconds until anything counts as hanging
 LOG = logging.getLogger("tests.kernels")
@@ -141,7 +143,7 @@ def test_nothing_but_modules_is_there_before_the_fork(tmp_path: Path) -> None:
             sys.executable,
             "-c",
             "from workbench.running import kernels; kernels.VALIDATING += ('verdict',); "
-            f"kernels.warm({modules!r}); kernels._server.channel.recv(1)",
+            f"kernels.warm({modules!r}); c = kernels._server.channel; c.recv(5); c.recv(5)",
         ],
         env={
             **os.environ,
@@ -320,7 +322,6 @@ HOST = """
 import json, sys, tempfile, time
 from pathlib import Path
 from jupyter_client.manager import KernelManager
-from workbench.redaction import SECRETS_FD
 from workbench.running import kernels
 
 kernels.warm(())
@@ -372,7 +373,7 @@ def test_kernels_do_not_outlive_a_killed_host(short: Path, tmp_path: Path) -> No
         host.kill()
     eventually(lambda: all(is_gone(pid) for pid in pids[1:3]), 4)
     eventually(lambda: len(list(short.iterdir())) == 1, 4)
-    eventually(lambda: all(is_gone(pid) for pid in pids), kernels.GRACE + 5)
+    eventually(lambda: all(is_gone(pid) for pid in pids), GRACE + 5)
 
 
 def test_a_host_may_end_without_its_kernels(short: Path, tmp_path: Path) -> None:
@@ -444,6 +445,47 @@ def test_kernels_do_not_wait_for_what_their_notebook_does_not_need(
                 assert ask(client, f"import sys; print({late!r} in sys.modules)") == loaded
         finally:
             server.stop()
+
+
+@pytest.mark.parametrize("end", ["hangs", "dies"])
+def test_an_import_that_does_not_end_costs_no_kernel_that_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    os.mkfifo(tmp_path / "never")
+    (tmp_path / "slow.py").write_text(f"open({str(tmp_path / 'never')!r}).read()")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(kernels, "VALIDATING", ("slow",))
+    monkeypatch.setattr(kernels, "_server", None)
+    kernels.warm(["slow"])
+    server = kernels._server
+    assert server
+    try:
+        with kernel(modules=()) as (working, client):
+            [second] = [
+                child.pid for child in psutil.Process(server.process.pid).children()
+                if child.pid != working.provisioner.pid  # type: ignore[union-attr]
+            ]  # fmt: skip
+            if end == "hangs":
+                monkeypatch.setattr(kernels, "START_LIMIT", 1)
+                with kernel() as (manager, _):
+                    assert not is_forked(manager)
+            else:
+                ours, theirs = socket.socketpair()
+                with ours, theirs:
+                    socket.send_fds(server.channel, [LAST], [theirs.fileno()])
+                    theirs.close()
+                    with kernel(modules=()):
+                        pass  # asked for later, so that request waits unread by now
+                    os.kill(second, signal.SIGKILL)
+                    ours.settimeout(LIMIT)
+                    assert ours.recv(1) == b""
+            eventually(lambda: is_gone(second), 4)
+            with kernel(modules=["slow"]) as (manager, _):
+                assert is_forked(manager)
+            assert ask(client, "print('alive')") == "alive"
+    finally:
+        server.stop()
 
 
 def test_warm_kernels_are_switched_off(

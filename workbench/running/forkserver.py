@@ -10,6 +10,7 @@ it, while the first one need not wait for it to serve the others.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
@@ -22,6 +23,7 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,9 @@ from workbench.redaction import SECRETS_FD
 
 GRACE = 5  # seconds that kernels have to clean up behind a host that died
 NEXT = "--"  # between the modules of two waves
-FIRST, LAST = b"first", b"last"  # the wave that a kernel asks for
+FIRST, LAST = b"first", b"last"  # the wave that a kernel asks for, or that is imported
+DROP = b"drop"  # asks for the end of a second process whose import hangs
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 NUMBER = struct.Struct("=q")
 
 # Not OPENBLAS_NUM_THREADS and the like: they would be read here once, and every kernel would
@@ -41,48 +45,90 @@ _KERNEL = (
 ).split()
 
 
+@dataclass
+class _Second:
+    """The process that serves the kernels which need the last wave."""
+
+    pid: int
+    channel: socket.socket
+    ready: bool = False
+
+    def listen(self) -> bool:
+        """Take note of what it says; tell whether it is there still."""
+        word = b""
+        with suppress(OSError):  # not an end but a reset, where it died with requests unread
+            word = self.channel.recv(16)
+        self.ready = self.ready or bool(word)
+        return bool(word)
+
+    def kill_unready(self) -> None:
+        if not self.ready:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+
 def serve(descriptor: str, *modules: str) -> None:
     """Import, then fork kernels for who is at the other end of the socket, until that is gone.
 
-    Returns in the kernels, too.
+    Says which wave is imported. Returns in the kernels, too.
     """
+    channel = socket.socket(fileno=int(descriptor))
     words = [*modules, NEXT]
     cut = words.index(NEXT)
-    _serve(socket.socket(fileno=int(descriptor)), [*_KERNEL, *words[:cut]], words[cut + 1 : -1])
+    if not _imported(channel, (*_KERNEL, *words[:cut])):
+        return
+    second, kernels = None, dict[int, int]()
+    if later := words[cut + 1 : -1]:
+        parent, pid = os.getpid(), -1
+        ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
+        with suppress(OSError):  # no memory, no processes: the kernels import for themselves
+            pid = os.fork()
+        if pid == 0:
+            ours.close()
+            channel.close()
+            _serve_second(theirs, later, parent)
+            return
+        theirs.close()
+        if pid > 0:
+            second = _Second(pid, ours)
+            kernels[pid] = os.open(os.devnull, os.O_WRONLY)
+    with suppress(OSError):  # nobody listens any more, as the next look will tell
+        channel.send(FIRST)
+        if second is None:
+            channel.send(LAST)
+    _fork_kernels(channel, second, kernels)
 
 
-def _serve(channel: socket.socket, modules: Iterable[str], later: list[str]) -> None:
+def _serve_second(channel: socket.socket, modules: Iterable[str], parent: int) -> None:
+    os.setsid()
+    # An import that hangs sees no channel close.
+    _end_with_parent(signal.SIGKILL)
+    if os.getppid() == parent and _imported(channel, modules):
+        _end_with_parent(0)
+        with suppress(OSError):
+            channel.send(LAST)
+        _fork_kernels(channel, None, {})
+
+
+def _end_with_parent(number: int) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(number))
+
+
+def _imported(channel: socket.socket, modules: Iterable[str]) -> bool:
+    """Import modules, unless whom it is for has gone meanwhile."""
     for name in modules:
         with suppress(BlockingIOError):
-            # Nobody is there any more, unless a first request waits already.
             if not channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
-                return
+                return False
         # Whatever is wrong with a module is for the notebook to see that imports it.
         with suppress(BaseException):
             import_module(name)
     gc.collect()
     gc.freeze()  # a collection in a kernel would copy all these pages
-    second: socket.socket | None = None
-    kernels: dict[int, int] = {}
-    if later:
-        second, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
-        with theirs:
-            pid = os.fork()
-            if pid == 0:
-                os.setsid()
-                second.close()
-                channel.close()
-                _serve(theirs, later, [])
-                return
-        kernels[pid] = os.open(os.devnull, os.O_WRONLY)
-    else:
-        channel.send(b"ready")
-    _fork_kernels(channel, second, kernels)
+    return True
 
 
-def _fork_kernels(
-    channel: socket.socket, second: socket.socket | None, kernels: dict[int, int]
-) -> None:
+def _fork_kernels(channel: socket.socket, second: _Second | None, kernels: dict[int, int]) -> None:
     woken, waker = socket.socketpair()
     waker.setblocking(False)
     signal.set_wakeup_fd(waker.fileno())
@@ -90,26 +136,30 @@ def _fork_kernels(
     # Kernels see this pipe's end when the forkserver dies: only it holds the other one.
     lifeline, held = os.pipe()
     while True:
-        readable = select.select([channel, woken, *([second] if second else [])], [], [])[0]
+        others = [second.channel] if second else []
+        readable = select.select([channel, woken, *others], [], [])[0]
         if woken in readable:
             woken.recv(4096)
             _reap(kernels)
-        if second in readable:
-            # It is ready, or has died; then its kernels import for themselves.
-            if not second.recv(16):
-                second.close()
+        if second and second.channel in readable:
+            if not second.listen():
+                second.channel.close()
                 second = None
-            with suppress(OSError):  # the host has gone
-                channel.send(b"ready")
+            with suppress(OSError):
+                channel.send(LAST)
         if channel in readable:
-            wave, fds = b"", list[int]()
+            word, fds = b"", list[int]()
             with suppress(ConnectionResetError):
-                wave, fds = socket.recv_fds(channel, 16, 253)[:2]
-            if not fds:
+                word, fds = socket.recv_fds(channel, 16, 253)[:2]
+            if not word:
                 break
+            if word == DROP:
+                if second:
+                    second.kill_unready()
+                continue
             for fd in fds:
                 os.set_inheritable(fd, False)
-            if wave == LAST and second and _sent(second, fds):
+            if word == LAST and second and _sent(second.channel, fds):
                 continue
             pid = -1
             with suppress(OSError):  # no memory, no processes: the host reads no pid
@@ -117,7 +167,7 @@ def _fork_kernels(
             if pid == 0:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                for ours in filter(None, (channel, second, woken, waker)):
+                for ours in (channel, woken, waker, *others):
                     ours.close()
                 for fd in (held, *kernels.values()):
                     os.close(fd)
@@ -130,7 +180,8 @@ def _fork_kernels(
             for fd in fds:
                 os.close(fd)
     if second:
-        second.close()
+        second.kill_unready()
+        second.channel.close()
     # They follow their host by themselves, unless foreign code keeps their threads from running.
     deadline = time.monotonic() + GRACE + bool(second)
     while kernels and time.monotonic() < deadline:

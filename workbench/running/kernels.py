@@ -24,11 +24,10 @@ from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 import workbench
-from workbench.running.forkserver import FIRST, LAST, NEXT, NUMBER
+from workbench.running.forkserver import DROP, FIRST, LAST, NEXT, NUMBER
 
 SWITCH = "WORKBENCH_KERNELS__WARM"
 START_LIMIT = 60  # seconds until a request must be answered, imports included
-GRACE = 5  # seconds that kernels have to clean up behind a host that died
 
 # Importing these changes what other libraries do, which is for the notebook to decide.
 _LEFT_OUT = {"workbench.charts", "workbench.cli"}
@@ -126,6 +125,7 @@ class _Server:
         )
         self.python = _python_variables(os.environ)
         self.kernels: set[_Forked] = set()  # lest one die when nobody holds its manager any more
+        self.said: set[bytes] = set()  # by the forkserver: the waves it has imported, b"" the end
         self.channel, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         command = "import sys; sys.path[:] = filter(None, sys.path); "
         command += "from workbench.running.forkserver import serve; serve(*sys.argv[1:])"
@@ -142,16 +142,27 @@ class _Server:
 
     def answers(self) -> bool:
         """Return whether a request would be answered (or refused) at once."""
-        try:
-            self.channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            pass
-        return True
+        while b"" not in self.said:
+            try:
+                self.said.add(self.channel.recv(16, socket.MSG_DONTWAIT))
+            except BlockingIOError:
+                break
+            except OSError:
+                self.said.add(b"")
+        return not self.said.isdisjoint((b"", LAST))
+
+    def drop_import(self) -> None:
+        """End an import that hangs, and nothing that works."""
+        if self.answers():
+            return
+        if FIRST in self.said:
+            with suppress(OSError):
+                self.channel.send(DROP)
+        else:
+            self.process.kill()
 
     def stop(self) -> None:
-        if not self.answers():
+        if not self.answers() and FIRST not in self.said:
             self.process.kill()
         self.let_go()
         self.process.wait()
@@ -228,8 +239,8 @@ class WarmProvisioner(LocalProvisioner):
             process = None if refusal else _fork(cmd, kwargs, modules)
         except (OSError, ValueError) as error:
             process, refusal = None, f"{type(error).__name__}: {error}"
-            if isinstance(error, TimeoutError) and _server and not _server.answers():
-                _server.process.kill()  # an import hangs
+            if isinstance(error, TimeoutError) and _server:
+                _server.drop_import()
         if process is None:
             if refusal and refusal not in _told:
                 _told.add(refusal)
