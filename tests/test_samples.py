@@ -11,6 +11,7 @@ import pty
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -31,7 +32,7 @@ from notebooks import runs_in
 from workbench import accessible, embedded, masking, partitions, samples
 from workbench.database import connect
 from workbench.errors import ConnectionFailed
-from workbench.profiling.model import Column
+from workbench.profiling.model import Column, Table
 
 IBAN, CARD = "DE89370400440532013000", 4111111111111111  # both of ISO's and issuers' own examples
 PERSONS = [
@@ -567,6 +568,195 @@ def test_a_folder_from_somebody_else_leads_nowhere_else(
     assert (project / "mine").read_text() == "m" * 32
 
 
+def test_a_folder_is_of_one_database(admin: psycopg.Connection, schema: str, project: Path) -> None:
+    other = f"{schema}_other"
+    admin.execute(f"DROP DATABASE IF EXISTS {other}")
+    admin.execute(f"CREATE DATABASE {other}")
+    url = embedded.connection_url()
+    words = ("extract", "mix", f"{schema}.persons", f"{schema}.mixed", "--out", "x")
+    admin.execute("CREATE TABLE mixed AS SELECT date 'infinity' AS n")
+
+    def source(database: str | None) -> dict[str, str]:
+        there = url.set(database=database).render_as_string()
+        return {"WORKBENCH_SOURCES__MIX__URL": there}
+
+    try:
+        far = url.set(drivername="postgresql", database=other).render_as_string()
+        with psycopg.connect(far, autocommit=True) as connection:
+            connection.execute(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.persons (id int)")
+            connection.execute(f"CREATE TABLE {schema}.mixed (n int)")
+        assert command(*words, **source(url.database)).returncode == 3
+        before = files(project / "x")
+        done = command(*words, **source(other))
+        assert done.returncode == 2
+        assert "x holds samples of another request: other database." in done.stderr
+        assert files(project / "x") == before
+        # The same database under another address is the same.
+        admin.execute("UPDATE mixed SET n = '2026-01-09'")
+        again = {"WORKBENCH_SOURCES__MIX__URL": source(url.database)[
+            "WORKBENCH_SOURCES__MIX__URL"] + "&application_name=x"}  # fmt: skip
+        done = command(*words, **again)
+        assert done.returncode == 0, done.stderr
+    finally:
+        admin.execute("DROP TABLE mixed")
+        admin.execute(f"DROP DATABASE {other}")
+
+
+def test_a_column_tied_to_a_marked_one_is_masked_without_its_table(
+    admin: psycopg.Connection, schema: str, project: Path
+) -> None:
+    far = f"{schema}_far"
+    admin.execute(
+        f"CREATE SCHEMA {far}; CREATE TABLE {far}.people (login text PRIMARY KEY, e_mail text"
+        f" UNIQUE); COMMENT ON COLUMN {far}.people.login IS 'PII: surname and initial';"
+        f"CREATE TABLE {far}.logins (login text PRIMARY KEY REFERENCES {far}.people);"
+        f"INSERT INTO {far}.people VALUES ('doej'); INSERT INTO {far}.logins VALUES ('doej');"
+        f"CREATE TABLE visits (login text REFERENCES {far}.logins);"
+        "INSERT INTO visits VALUES ('doej')"
+    )
+    try:
+        done = command("extract", "demo", f"{schema}.visits", f"{far}.logins", "--out", "near")
+        assert done.returncode == 0, done.stderr
+        done = command("extract", "demo", f"{schema}.visits", "--out", "alone")
+        assert done.returncode == 0, done.stderr
+    finally:
+        admin.execute(f"DROP TABLE visits; DROP SCHEMA {far} CASCADE")
+    for folder in ("near", "alone"):
+        assert not any(b"doej" in raw for raw in files(project / folder).values())
+    listed = content(project / "alone", "accessible_tables.json")
+    assert {entry["schema"] for entry in listed} == {schema}
+
+
+@pytest.mark.parametrize(
+    "name",
+    "phone1 phone_home home_phone_2 mobile_2 telephone_nr first_name1 full_name_2 name_first "
+    "last_name_kana street_name street1 street_no addr addr1 ssn_no ssn4 passport_nr passport_id "
+    "tax_number_2 dob1 birth_dt password_hash pwd_hash secret_key ip_v4 ipv4 iban_no homePhone2 "
+    "birthdate address_line_2 date_of_birth social_security_number national_id".split(),
+)
+def test_a_personal_word_counts_wherever_it_stands(name: str) -> None:
+    [why] = masking.declared(
+        [("s", Table("t", columns=(Column(name, "text", "text"),)))], ()
+    ).values()
+    assert why.endswith("by its name")
+
+
+@pytest.mark.parametrize("name", "name rate company ship_date trip zip tokenizer panel".split())
+def test_a_word_that_only_holds_a_personal_one_does_not(name: str) -> None:
+    assert not masking.declared([("s", Table("t", columns=(Column(name, "text", "text"),)))], ())
+
+
+def test_keys_do_not_outlive_what_they_are_for(
+    admin: psycopg.Connection, schema: str, project: Path
+) -> None:
+    def key(folder: str) -> Path:
+        place = Path(os.environ["WORKBENCH_CACHE"]) / "extracts"
+        return place / content(project / folder, "database_info.json")["extract"]
+
+    admin.execute("CREATE TABLE never AS SELECT date 'infinity' AS n")
+    tables = (f"{schema}.persons", f"{schema}.never")
+    try:
+        assert command("extract", "demo", *tables, "--out", "x").returncode == 3
+        said = " ".join((project / "x" / "README.txt").read_text("utf-8").split())
+        assert "whoever made this keeps the key with which tokens could be traced" in said
+        first = key("x")
+        assert command("extract", "demo", *tables, "--out", "x", "--overwrite").returncode == 3
+        second = key("x")
+        assert (first.exists(), second.exists()) == (False, True)
+        assert second.stat().st_mode & 0o777 == 0o600
+        for days, kept in ((6, True), (8, False)):
+            then = time.time() - days * 24 * 3600
+            os.utime(second, (then, then))
+            done = command("extract", "demo", tables[0], "--out", f"y{days}")
+            assert (done.returncode, second.exists()) == (0, kept)
+        assert "keeps the key" not in (project / "y6" / "README.txt").read_text("utf-8")
+        done = command("extract", "demo", *tables, "--out", "x")
+        assert (done.returncode, "The key of the tokens in x is gone" in done.stderr) == (2, True)
+    finally:
+        admin.execute("DROP TABLE never")
+
+
+def test_a_complete_folder_stays_as_it_is_when_a_table_comes(
+    admin: psycopg.Connection, schema: str, project: Path
+) -> None:
+    grown = f"{schema}_grown"
+    admin.execute(f"CREATE SCHEMA {grown}; CREATE TABLE {grown}.a AS SELECT 1 AS n")
+    words = ("extract", "demo", "--schema", grown, "--out", "x")
+    try:
+        assert command(*words).returncode == 0
+        before = files(project / "x")
+        admin.execute(f'CREATE TABLE {grown}.b (n int); CREATE TABLE {grown}."A" (n int)')
+        done = command(*words)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.splitlines() == [f"{grown}.a: 1 row, 1 column", "x: samples of 1 table"]
+        assert files(project / "x") == before
+    finally:
+        admin.execute(f"DROP SCHEMA {grown} CASCADE")
+
+
+@pytest.mark.usefixtures("pair")
+def test_odd_types_do_not_cost_a_table(
+    admin: psycopg.Connection, schema: str, project: Path
+) -> None:
+    admin.execute(
+        "CREATE DOMAIN long_number AS numeric; CREATE DOMAIN money_like AS numeric(9, 2);"
+        'DROP TABLE pair_a; CREATE TABLE pair_a (d long_number, m money_like, k "char");'
+        f"INSERT INTO pair_a VALUES ({'9' * 40}.5, 1.50, 'x'); DROP TABLE pair_b;"
+        "CREATE TABLE pair_b (); INSERT INTO pair_b DEFAULT VALUES"
+    )
+    try:
+        done = command("extract", "demo", f"{schema}.pair_a", f"{schema}.pair_b", "--out", "x")
+    finally:
+        admin.execute("DROP TABLE pair_a; DROP DOMAIN long_number, money_like")
+    assert done.returncode == 0, done.stderr
+    assert content(project / "x", "*pair_a_sample_*.json") == [
+        {"d": "9" * 40 + ".5", "m": "1.50", "k": "x"}
+    ]
+    assert content(project / "x", "*pair_b_sample_*.json") == []
+    assert one(project / "x", "*pair_b_sample_*.csv").read_bytes() == b""
+
+
+@pytest.mark.usefixtures("pair")
+def test_a_personal_default_is_not_told(
+    admin: psycopg.Connection, schema: str, project: Path
+) -> None:
+    admin.execute(
+        "DROP TABLE pair_a; CREATE TABLE pair_a (contact text DEFAULT 'jane.roe@example.com', tel"
+        f"ex text DEFAULT '{IBAN}', plain text DEFAULT 'open')"
+    )
+    assert command("extract", "demo", f"{schema}.pair_a", "--out", "x").returncode == 0
+    assert not any(b"jane.roe" in x or IBAN.encode() in x for x in files(project / "x").values())
+    told = content(project / "x", "*_schema.json")["columns"]
+    assert [column["default"] for column in told] == ["masked", "masked", "'open'::text"]
+
+
+@pytest.mark.usefixtures("pair")
+@pytest.mark.parametrize("damage", ["{}", "", '{"sample": {"masked": 1}}', "[1]"])
+def test_a_damaged_folder_is_told_in_a_sentence(schema: str, project: Path, damage: str) -> None:
+    words = ("extract", "demo", f"{schema}.pair_a", "--unmasked", "--out", "x")
+    assert command(*words).returncode == 0
+    structure = one(project / "x", "*_schema.json")
+    whole = structure.read_text()
+    structure.write_text(damage)
+    assert command(*words).returncode == 0  # written anew
+    assert json.loads(structure.read_text())["columns"] == json.loads(whole)["columns"]
+    (project / "x" / "database_info.json").write_text(damage)
+    done = command(*words)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: x holds something else than samples.")
+
+
+def test_a_schema_that_is_closed_closes_its_tables(
+    admin: psycopg.Connection, reader: str, schema: str
+) -> None:
+    admin.execute(f"REVOKE USAGE ON SCHEMA {schema} FROM {schema}_reader")
+    done = command("extract", reader, "--list-tables", "--json")
+    assert done.returncode == 0, done.stderr
+    listed = json.loads(done.stdout)
+    assert listed
+    assert not [entry["table"] for entry in listed if entry["readable"]]
+
+
 def test_names_cannot_add_lines_to_what_people_read(
     admin: psycopg.Connection, schema: str, project: Path
 ) -> None:
@@ -575,12 +765,14 @@ def test_names_cannot_add_lines_to_what_people_read(
         with connect("demo") as db:
             [odd] = [x for x in accessible.list_tables(db, [schema]) if "Masked" in x.name]
             done = samples.extract_samples(db, [odd.name], out="x")
+        told = command("extract", "demo", odd.name, "--out", "x", "--overwrite")
     finally:
         admin.execute('DROP TABLE "a\n\nMasked\n\n  all \x1b[2J"')
     text = (project / "x" / "README.txt").read_text("utf-8")
     assert "\x1b" not in text
     assert text.count("\nMasked\n") == 1
     assert f"\n  {schema}.a Masked all: 0 rows, 1 column; " in text
+    assert told.stdout.splitlines()[0] == f"{schema}.a Masked all: 0 rows, 1 column, 1 masked"
     assert done.tables[0].name == odd.name
 
 
@@ -728,6 +920,7 @@ def test_the_notebook_shows_what_it_hands_on(admin: Any, schema: str, project: P
     assert "tied by a foreign key to" in page
     assert "masked-" in page
     for path in (folder / "report.html", folder / "notebook.ipynb", *(folder / "data").glob("*/*")):
+        shown = re.sub(r":\d\d\.\d{6}Z", "", path.read_text("utf-8"))  # when cells ran
         for value in HIDDEN:
-            assert value not in path.read_text("utf-8"), (path.name, value)
+            assert value not in shown, (path.name, value)
     assert len(list((folder / "data" / "extract").glob("*_schema.json"))) == 2

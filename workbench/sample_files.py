@@ -91,6 +91,8 @@ class Samples:
 
 def csv_text(frame: pl.DataFrame) -> bytes:
     """Write a CSV file as Excel reads it: a byte order mark, CRLF, and no formula."""
+    if not frame.width:
+        return b""
     safe = cs.string().str.replace(FORMULA, "'$0")
     names = pl.DataFrame([frame.columns], orient="row").with_columns(safe)
     rows = extracts.texts(frame.with_columns(safe), "%Y-%m-%d %H:%M:%S", set())

@@ -131,7 +131,7 @@ def _samples(
             if not table.problem:
                 masked = f", {len(table.masked)} masked" if table.masked else ""
                 size = f"{count(table.rows, 'row')}, {count(table.columns, 'column')}"
-                click.echo(one_line(f"{table.name}: {size}{masked}"))
+                click.echo(f"{one_line(table.name)}: {size}{masked}")
         there = count(len(done.tables) - len(done.failed), "table")
         click.echo(f"{done.folder}: samples of {there}")
     for table in done.failed:
