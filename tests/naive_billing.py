@@ -22,6 +22,7 @@ def tidy(rows: Iterable[Row]) -> list[Row]:
     made = []
     for row in rows:
         caps = {name: row[name].strip().upper() for name in ("type", "currency", "status")}
+        caps["reference"] = (row["reference"] or "").strip() or None
         made.append({**row, **caps, "moment": row["posted_at"] or row["created_at"]})
     return sorted(made, key=lambda row: row["transaction_id"])
 
@@ -31,16 +32,37 @@ def booked(rows: list[Row], day: dt.date) -> list[Row]:
     return [row for row in counted if row["moment"].date() <= day]
 
 
+def place(row: Row) -> tuple[int, str]:
+    return row["account_id"], row["currency"]
+
+
+def standing(rows: list[Row], day: dt.date) -> list[Row]:
+    """The booked reversals that no other one undoes, in the order in which they were booked."""
+    undoing = [row for row in booked(rows, day) if row["type"] == "REVERSAL"]
+    opposites = {(r["reverses_id"], place(r), -r["amount"]) for r in undoing}
+    left = [r for r in undoing if (r["transaction_id"], place(r), r["amount"]) not in opposites]
+    return sorted(left, key=lambda row: (row["moment"], row["transaction_id"]))
+
+
 def documents(rows: list[Row], day: dt.date) -> list[tuple[int, str, Decimal, dt.date | None]]:
     """Account, currency, open amount and due date of each document."""
+    by_id = {row["transaction_id"]: row for row in rows}
+    bad = reversals(rows, day)
+    undone = {r["reverses_id"] for r in standing(rows, day) if r["transaction_id"] not in bad}
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in booked(rows, day):
-        alone = row["reference"] is None and row["type"] in BILLS
-        own = row["transaction_id"] if alone else None
-        groups[row["account_id"], row["currency"], row["reference"], own].append(row)
+        root = row
+        for _ in range(2):
+            above = by_id.get(root["reverses_id"]) if root["type"] == "REVERSAL" else None
+            if above and place(above) == place(root):
+                root = above
+        alone = root["reference"] is None and root["type"] in BILLS
+        own = root["transaction_id"] if alone else None
+        groups[(*place(row), root["reference"], own)].append(row)
     found = []
     for (account, currency, *_), group in groups.items():
         bills = [row for row in group if row["type"] in BILLS]
+        bills = [row for row in bills if row["transaction_id"] not in undone] or bills
         days = [row["due_date"] or row["moment"].date() for row in bills]
         found.append((account, currency, sum(r["amount"] for r in group), min(days, default=None)))
     return found
@@ -182,8 +204,7 @@ def reversals(rows: list[Row], day: dt.date) -> dict[int, tuple[str, Decimal]]:
     """What is wrong with each, and by how much."""
     by_id = {row["transaction_id"]: row for row in rows}
     seen, found = set(), {}
-    undoing = [row for row in booked(rows, day) if row["type"] == "REVERSAL"]
-    for row in sorted(undoing, key=lambda row: (row["moment"], row["transaction_id"])):
+    for row in standing(rows, day):
         undone = row["reverses_id"]
         original = by_id.get(undone)
         problem, rest = None, row["amount"]
@@ -197,11 +218,11 @@ def reversals(rows: list[Row], day: dt.date) -> dict[int, tuple[str, Decimal]]:
             problem = "in another currency"
         elif original["status"] not in ("POSTED", "REVERSED"):
             problem = "original was never booked"
-        elif undone in seen:
+        elif (undone, place(row)) in seen:
             problem = "reversed before"
         elif original["amount"] + row["amount"]:
             problem, rest = "another amount", original["amount"] + row["amount"]
-        seen.add(undone)
+        seen.add((undone, place(row)))
         if problem:
             found[row["transaction_id"]] = (problem, rest)
     return found
@@ -211,7 +232,7 @@ def oddities(
     rows: list[Row], accounts: Iterable[Row], day: dt.date, pending_days: int
 ) -> dict[int, str]:
     open_days = {row["account_id"]: (row["opened"], row["closed"]) for row in accounts}
-    named = {row["reverses_id"] for row in rows}
+    named = {row["reverses_id"] for row in standing(rows, dt.date.max)}
     found = {}
     for row in rows:
         created = row["created_at"].date()

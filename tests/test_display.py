@@ -175,6 +175,25 @@ def test_small_numbers_and_unknown_flags_are_not_hidden() -> None:
     assert Cells(table(frame, "x").html).cells[-4:] == ["1e-9", "–", "0.0", ""]
 
 
+def test_large_money_is_written_as_small_money_is() -> None:
+    amounts = [Decimal("1234.50"), Decimal("-123456789"), None, Decimal("999999999999.05")]
+    rates = [Decimal("-1234567890.000000010"), Decimal("0E-9"), Decimal("2.5"), None]
+    frame = pl.DataFrame(
+        {"of": ["a"] * 4, "amount": amounts, "rate": rates},
+        schema_overrides={"amount": pl.Decimal(24, 2), "rate": pl.Decimal(24, 9)},
+    )
+    meant = [
+        ["1,234.50", "−1,234,567,890.00000001"], ["−123,456,789.00", "0"],
+        ["–", "2.5"], ["999,999,999,999.05", "–"],
+    ]  # fmt: skip
+    pages = table(frame, "x", decimals=2).html, details(frame, "x", by="of", decimals=2).html
+    for page in pages:
+        cells = Cells(page).cells[-12:]
+        assert [cells[n + 1 : n + 3] for n in range(0, 12, 3)] == meant
+    whole = Cells(table(frame.select("amount").head(2), "x").html).cells
+    assert whole[-2:] == ["1,234.5", "−123,456,789"]
+
+
 def test_files_go_to_the_folder_of_the_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKBENCH_RUN_DIR", str(project / "run"))
     save(FRAME, "x", formats=["csv"])

@@ -1,11 +1,10 @@
 """Billing: single transactions, statements of account, ageing, and what does not add up.
 
-An amount above zero is owed by the customer (an invoice, a fee, a refund paid out); one below zero
-takes off what is owed (a payment, a credit note); a reversal is the opposite of what it undoes.
-What is *booked* counts: POSTED transactions, and REVERSED ones, which were posted and are undone by
-a reversal of their own. It counts from `posted_at` on, or `created_at` where that is missing. Times
-are UTC. Amounts are exact, and those of different currencies are never added. Types, statuses and
-currencies are read without regard to case and to blanks around them.
+What signs mean says `workbench.ledger`. What is *booked* counts: POSTED transactions, and REVERSED
+ones, which were posted and are undone by a reversal of their own. It counts from `posted_at` on, or
+`created_at` where that is missing. Times are UTC. Amounts are exact, and those of different
+currencies are never added. Types, statuses and currencies are read without regard to case and to
+blanks around them, references without these blanks; one of blanks alone is none.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Any
 import polars as pl
 import sqlalchemy as sa
 
-from workbench.dialects import plain
+from workbench.dialects import BLANKS, plain
 from workbench.errors import DataError, UsageError
 from workbench.ledger import (
     DAY,
@@ -34,8 +33,8 @@ from workbench.ledger import (
 )
 
 __all__ = [
-    "Answer", "BillingTransaction", "Book", "Period", "ageing", "book", "duplicates", "look_up",
-    "movements", "oddities", "overdue", "period", "reversals", "statement", "totals",
+    "BOOKED", "Answer", "BillingTransaction", "Book", "Period", "ageing", "book", "duplicates",
+    "look_up", "movements", "oddities", "overdue", "period", "reversals", "statement", "totals",
     "transaction", "trend",
 ]  # fmt: skip
 
@@ -58,7 +57,7 @@ def transaction(book: Book, transaction_id: int | str) -> BillingTransaction | N
     Raises UsageError for an id that is no whole number, DataError for a malformed row.
     """
     t, number = book.transactions, _number("transaction", transaction_id)
-    rows = book.db.read(sa.select(t).where(t.c.transaction_id == sa.literal(number, sa.BigInteger)))
+    rows = book.read(sa.select(t).where(t.c.transaction_id == sa.literal(number, sa.BigInteger)))
     return BillingTransaction.read(rows.row(0, named=True)) if rows.height else None
 
 
@@ -96,10 +95,10 @@ def look_up(book: Book, transaction_id: int | str | None) -> Answer:
     posted = f", posted {found.posted_at:%Y-%m-%d %H:%M}" if found.posted_at else ""
     counts = "it counts" if found.status in BOOKED else "it does not count"
     return Answer(
-        f"Transaction {found.transaction_id}: {found.type} of {found.amount:,} {found.currency} on"
-        f" account {found.account_id}, {found.status}, created {found.created_at:%Y-%m-%d %H:%M}"
+        f"Transaction {found.transaction_id}: {found.type} of {found.amount:,.2f} {found.currency}"
+        f" on account {found.account_id}, {found.status}, created {found.created_at:%Y-%m-%d %H:%M}"
         f"{posted}; {counts} in the balance.",
-        lines=book.db.read(lines.order_by(e.c.created_at, e.c.transaction_id)),
+        lines=book.read(lines.order_by(e.c.created_at, e.c.transaction_id)),
     )
 
 
@@ -118,7 +117,7 @@ def statement(book: Book, account_id: int | str | None, when: Period) -> Answer:
         return Answer(error.message, wrong=True)
     a, e = book.accounts.c, _entries(book)
     one = a.account_id == sa.literal(number, sa.BigInteger)
-    account = book.db.read(sa.select(a.name, a.status).where(one))
+    account = book.read(sa.select(a.name, a.status).where(one))
     if account.is_empty():
         return Answer(f"There is no account {number}.", wrong=True)
     own, booked, within = e.c.account_id == number, _booked(e, when.last), when.holds(e.c.moment)
@@ -134,11 +133,11 @@ def statement(book: Book, account_id: int | str | None, when: Period) -> Answer:
     running = window(partition_by=e.c.currency, order_by=order, rows=(None, 0))
     line = sa.select(e, _as(MONEY, "balance", running)).where(own, booked).subquery("line")
     lines = sa.select(line).where(when.holds(line.c.moment))
-    found = book.db.read(balances.order_by(e.c.currency))
+    found = book.read(balances.order_by(e.c.currency))
     said = f"from {when}" if found.height else "nothing is booked on it"
     return Answer(
         "Account {} is {}, {}: {}.".format(number, *account.row(0), said),
-        lines=book.db.read(lines.order_by(line.c.currency, line.c.moment, line.c.transaction_id)),
+        lines=book.read(lines.order_by(line.c.currency, line.c.moment, line.c.transaction_id)),
         balances=found,
         ageing=ageing(book, when.as_of, account=number),
     )
@@ -150,15 +149,16 @@ def totals(book: Book, when: Period) -> pl.DataFrame:
     keys = (e.c.currency, e.c.type, e.c.status)
     count = _as(COUNT, "transactions", sa.func.count())
     chosen = sa.select(*keys, count, _sum("amount", e.c.amount)).where(when.holds(e.c.created_at))
-    return book.db.read(chosen.group_by(*keys).order_by(*keys))
+    return book.read(chosen.group_by(*keys).order_by(*keys))
 
 
 def ageing(book: Book, as_of: dt.date, *, account: int | None = None) -> pl.DataFrame:
     """Age what is open at the end of a day by currency, of all accounts or of one.
 
-    A document is what is booked on one account in one currency under one reference; its open amount
-    is the sum. It is due on the earliest due date of its invoices and fees (where that is missing,
-    on the day they were booked), and is as many days past due as lie between that day and `as_of`.
+    A document is what is booked on one account in one currency under one reference, and what undoes
+    that, whatever its own reference; its open amount is the sum. It is due on the earliest due date
+    of its invoices and fees that are not undone (where that is missing, on the day they were
+    booked), and is as many days past due as lie between that day and `as_of`.
     `unmatched` is what no open invoice stands for: overpaid documents, payments without an invoice.
     Not due, overdue and unmatched together are the balance.
     """
@@ -175,7 +175,7 @@ def ageing(book: Book, as_of: dt.date, *, account: int | None = None) -> pl.Data
     chosen = sa.select(d.c.currency, *sums, _sum("balance", d.c.amount))
     if account is not None:
         chosen = chosen.where(d.c.account_id == account)
-    return book.db.read(chosen.group_by(d.c.currency).order_by(d.c.currency))
+    return book.read(chosen.group_by(d.c.currency).order_by(d.c.currency))
 
 
 def overdue(book: Book, as_of: dt.date, top: int = 5) -> pl.DataFrame:
@@ -207,7 +207,7 @@ def trend(book: Book, as_of: dt.date) -> pl.DataFrame:
     rows = sa.select(e, *months, _as(WORDS, "kind", kind)).where(_booked(e, as_of)).subquery("kept")
     kinds, keys = ("billed", "paid", "other"), (rows.c.currency, rows.c.year, rows.c.month)
     sums = (_sum(name, rows.c.amount, rows.c.kind == name) for name in kinds)
-    found = book.db.read(sa.select(*keys, *sums).group_by(*keys))
+    found = book.read(sa.select(*keys, *sums).group_by(*keys))
     found = found.select("currency", *kinds, month=pl.date("year", "month", 1))
     last = pl.lit(as_of.replace(day=1))
     all_months = pl.date_range(pl.min("month").fill_null(last), last, "1mo")
@@ -235,56 +235,42 @@ def duplicates(book: Book, as_of: dt.date, days: int = 3) -> pl.DataFrame:
     previous_id, previous_at = list(pairs.c)[-2:]
     found = _listed(book, pairs, previous_id, previous_at)
     found = found.where(
-        pairs.c.created_at <= previous_at + sa.cast(_days(days), sa.Integer) * ONE_DAY
+        pairs.c.created_at <= previous_at + sa.cast(_within(days), sa.Integer) * ONE_DAY
     )
-    return book.db.read(found.order_by(pairs.c.created_at.desc(), pairs.c.transaction_id))
+    return book.read(found.order_by(pairs.c.created_at.desc(), pairs.c.transaction_id))
 
 
 def reversals(book: Book, as_of: dt.date) -> pl.DataFrame:
     """List the booked reversals that do not balance what they undo, latest first.
 
-    `problem` is the first that holds of those below; a part of the amount is another amount, too.
-    `off_by` is what remains in the balance: for another amount the sum of both, else the reversal.
+    Without those that were undone themselves. `problem` is the first that holds of those that
+    `_standing` names; a part of the amount is another amount, too. `off_by` is what remains in the
+    balance: for another amount the sum of both, else the reversal.
     """
-    e, o = _entries(book), _entries(book)
-    order = (e.c.moment, e.c.transaction_id)
-    turn = sa.func.row_number().over(partition_by=e.c.reverses_id, order_by=order)
-    undoing = sa.select(e, turn.label("turn")).where(e.c.type == "REVERSAL", _booked(e, as_of))
-    r = undoing.subquery("r")
-    rest = r.c.amount + o.c.amount
-    problem = sa.case(
-        (r.c.reverses_id.is_(None), "names no original"),
-        (o.c.transaction_id.is_(None), "original is missing"),
-        (r.c.account_id != o.c.account_id, "on another account"),
-        (r.c.currency != o.c.currency, "in another currency"),
-        (o.c.status.not_in(BOOKED), "original was never booked"),
-        (r.c.turn > 1, "reversed before"),
-        (rest != 0, "another amount"),
-    )
-    off_by = sa.case((problem == "another amount", rest), else_=r.c.amount)
-    more = (r.c.reverses_id, _as(WORDS, "problem", problem), _as(MONEY, "off_by", off_by))
-    found = _listed(book, r, *more).outerjoin(o, o.c.transaction_id == r.c.reverses_id)
-    found = found.where(problem.is_not(None))
-    return book.db.read(found.order_by(r.c.moment.desc(), r.c.transaction_id))
+    r = _standing(book, as_of)
+    found = _listed(book, r, r.c.reverses_id, r.c.problem, r.c.off_by)
+    found = found.where(r.c.problem.is_not(None))
+    return book.read(found.order_by(r.c.moment.desc(), r.c.transaction_id))
 
 
 def oddities(book: Book, as_of: dt.date, pending_days: int = 30) -> pl.DataFrame:
     """List what somebody should look at, by the first `finding` that holds, latest first."""
-    e, a, undone = _entries(book), book.accounts.c, book.transactions.c.reverses_id
-    named = sa.select(undone).where(undone.is_not(None))
+    e, a = _entries(book), book.accounts.c
+    # Of any day, because a status is today's.
+    alone = e.c.transaction_id.not_in(_undone(_standing(book)))
     outside = (e.c.created_at < a.opened) | (e.c.created_at >= a.closed + ONE_DAY)
     against = (e.c.type.in_(OWED) & (e.c.amount < 0)) | (e.c.type.in_(PAID) & (e.c.amount > 0))
-    enough = until(e.c.created_at, as_of - (_days(pending_days) + 1) * DAY)
+    enough = until(e.c.created_at, as_of - (_within(pending_days) + 1) * DAY)
     finding = sa.case(
         (a.account_id.is_(None), "account is not there"),
         ((e.c.status != "FAILED") & outside, "account not open that day"),
         ((e.c.status == "PENDING") & enough, f"pending for more than {pending_days} days"),
-        ((e.c.status == "REVERSED") & e.c.transaction_id.not_in(named), "marked as reversed only"),
+        ((e.c.status == "REVERSED") & alone, "marked as reversed only"),
         ((e.c.status != "FAILED") & against, "sign against its type"),
         (e.c.amount == 0, "amount of zero"),
     )
     found = _listed(book, e, _as(WORDS, "finding", finding))
-    rows = book.db.read(found.where(finding.is_not(None), until(e.c.created_at, as_of)))
+    rows = book.read(found.where(finding.is_not(None), until(e.c.created_at, as_of)))
     return rows.sort("finding", "created_at", "transaction_id", descending=[False, True, False])
 
 
@@ -298,19 +284,20 @@ def _sum(name: str, amount: Expression, where: Expression | None = None) -> sa.L
     return _as(MONEY, name, sa.func.sum(part))
 
 
-def _booked(entries: sa.FromClause, day: dt.date) -> Condition:
-    return entries.c.status.in_(BOOKED) & until(entries.c.moment, day)
+def _booked(entries: sa.FromClause, day: dt.date | None) -> Condition:
+    booked = entries.c.status.in_(BOOKED)
+    return booked & until(entries.c.moment, day) if day else booked
 
 
 def _number(what: str, given: object) -> int:
     if isinstance(given, bool) or not re.fullmatch(r"[0-9]{1,18}", text := str(given).strip()):
-        raise UsageError(f"The id of a {what} is a whole number, not {str(given)[:40]!r}.")
+        raise UsageError(f"The id of a {what} is made of 1 to 18 digits, not {str(given)[:40]!r}.")
     return int(text)
 
 
-def _days(given: int) -> int:
-    if not 0 <= given <= 10_000:
-        raise UsageError(f"A number of days is from 0 to 10,000, not {given}.")
+def _within(given: int, what: str = "days", least: int = 0) -> int:
+    if not least <= given <= 10_000:
+        raise UsageError(f"A number of {what} is from {least} to 10,000, not {given}.")
     return given
 
 
@@ -318,19 +305,78 @@ def _entries(book: Book) -> sa.Subquery:
     """Give every transaction tidied, with the `moment` from which it counts."""
     t = book.transactions.c
     tidied = ("type", "currency", "status")
-    columns = (plain(t[name]).label(name) if name in tidied else t[name] for name in NAMES)
-    moment = sa.func.coalesce(t.posted_at, t.created_at).label("moment")
-    return sa.select(*columns, moment).subquery()
+    columns = {name: plain(t[name]) if name in tidied else t[name] for name in NAMES}
+    trimmed = sa.func.ltrim(sa.func.rtrim(t.reference, BLANKS), BLANKS)
+    columns["reference"] = sa.func.nullif(trimmed, "", type_=sa.String())
+    columns["moment"] = sa.func.coalesce(t.posted_at, t.created_at)
+    return sa.select(*(column.label(name) for name, column in columns.items())).subquery()
+
+
+def _undoes(reversal: sa.FromClause, original: sa.FromClause) -> Condition:
+    """Make the condition that a reversal names a transaction of its own account and currency."""
+    same = (original.c[name] == reversal.c[name] for name in ("account_id", "currency"))
+    named = original.c.transaction_id == reversal.c.reverses_id
+    return sa.and_(reversal.c.type == "REVERSAL", named, *same)
+
+
+def _undone(reversals: sa.FromClause) -> sa.Select[Any]:
+    """Select what reversals name; sought by IN, which is computed once and not for each row."""
+    return sa.select(reversals.c.reverses_id).where(reversals.c.reverses_id.is_not(None))
+
+
+def _standing(book: Book, day: dt.date | None = None) -> sa.Subquery:
+    """Judge the booked reversals that no other one undoes; one without a `problem` undoes."""
+    e, again, o = _entries(book), _entries(book), _entries(book)
+    opposite = _undoes(again, o) & (again.c.amount == -o.c.amount)
+    undone = _undone(again).select_from(again.join(o, opposite)).where(_booked(again, day))
+    keys = (e.c.reverses_id, e.c.account_id, e.c.currency)
+    order = (e.c.moment, e.c.transaction_id)
+    turn = sa.func.row_number().over(partition_by=keys, order_by=order).label("turn")
+    kept = sa.select(e, turn).where(
+        e.c.type == "REVERSAL", _booked(e, day), e.c.transaction_id.not_in(undone)
+    )
+    r = kept.subquery("r")
+    rest = r.c.amount + o.c.amount
+    problem = sa.case(
+        (r.c.reverses_id.is_(None), "names no original"),
+        (o.c.transaction_id.is_(None), "original is missing"),
+        (r.c.account_id != o.c.account_id, "on another account"),
+        (r.c.currency != o.c.currency, "in another currency"),
+        (o.c.status.not_in(BOOKED), "original was never booked"),
+        (r.c.turn > 1, "reversed before"),
+        (rest != 0, "another amount"),
+    )
+    off_by = sa.case((problem == "another amount", rest), else_=r.c.amount)
+    judged = sa.select(r, _as(WORDS, "problem", problem), _as(MONEY, "off_by", off_by))
+    joined = r.outerjoin(o, o.c.transaction_id == r.c.reverses_id)
+    return judged.select_from(joined).subquery("standing")
 
 
 def _documents(book: Book, as_of: dt.date) -> sa.Subquery:
-    """Sum what is booked on each document; a bill without a reference is one of its own."""
-    e = _entries(book)
-    bill = e.c.type.in_(BILLS)
-    day = sa.case((bill, sa.func.coalesce(e.c.due_date, sa.cast(e.c.moment, sa.Date))))
-    alone = sa.case((bill & e.c.reference.is_(None), e.c.transaction_id))
-    rows = sa.select(e, day.label("due"), alone.label("alone")).where(_booked(e, as_of)).subquery()
-    amount, due = sa.func.sum(rows.c.amount).label("amount"), sa.func.min(rows.c.due).label("due")
+    """Sum what is booked on each document; a bill without a reference is one of its own.
+
+    A reversal is on the document of what it undoes, also where that is a reversal itself.
+    """
+    e, o, first = _entries(book), _entries(book), _entries(book)
+    r = _standing(book, as_of)
+    left = e.c.transaction_id.not_in(_undone(r).where(r.c.problem.is_(None)))
+
+    def of_document(name: str) -> Expression:
+        found = ((each.c.transaction_id.is_not(None), each.c[name]) for each in (first, o))
+        return sa.case(*found, else_=e.c[name])
+
+    reference, kind = of_document("reference"), of_document("type")
+    alone = sa.case((kind.in_(BILLS) & reference.is_(None), of_document("transaction_id")))
+    bill, day = e.c.type.in_(BILLS), sa.func.coalesce(e.c.due_date, sa.cast(e.c.moment, sa.Date))
+    made = {
+        "reference": reference, "alone": alone,
+        "due": sa.case((bill & left, day)), "earliest": sa.case((bill, day)),
+    }  # fmt: skip
+    joined = e.outerjoin(o, _undoes(e, o)).outerjoin(first, _undoes(o, first))
+    own = (e.c.account_id, e.c.currency, e.c.amount, *(c.label(name) for name, c in made.items()))
+    rows = sa.select(*own).select_from(joined).where(_booked(e, as_of)).subquery()
+    amount = sa.func.sum(rows.c.amount).label("amount")
+    due = sa.func.coalesce(sa.func.min(rows.c.due), sa.func.min(rows.c.earliest)).label("due")
     chosen = sa.select(rows.c.account_id, rows.c.currency, amount, due)
     keys = (rows.c.account_id, rows.c.currency, rows.c.reference, rows.c.alone)
     return chosen.group_by(*keys).subquery("documents")
@@ -350,5 +396,5 @@ def _largest(book: Book, rows: sa.Subquery, key: str, top: int) -> pl.DataFrame:
     place = sa.func.row_number().over(partition_by=rows.c.currency, order_by=order).label("place")
     placed = sa.select(rows, place).subquery("placed")
     more = [placed.c[name] for name in ("documents", "since") if name in placed.c]
-    chosen = _listed(book, placed, *more).where(placed.c.place <= top)
-    return book.db.read(chosen.order_by(placed.c.currency, placed.c.place))
+    chosen = _listed(book, placed, *more).where(placed.c.place <= _within(top, "rows", 1))
+    return book.read(chosen.order_by(placed.c.currency, placed.c.place))

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from urllib.parse import quote
 
@@ -60,7 +61,7 @@ def table(
         return _said(empty)
     chosen = frame.select(*labels)
     numbers = chosen.select(cs.numeric()).columns
-    readable = _readable(chosen.head(rows))
+    readable = _readable(chosen.head(rows), decimals)
     padded = [c.name for c in readable.select(cs.float()) if (c.round(decimals) == c).all()]
     shown = (
         GT(readable, id=_slug(caption))
@@ -195,18 +196,18 @@ def _labels(
     return columns
 
 
-def _readable(frame: pl.DataFrame) -> pl.DataFrame:
+def _readable(frame: pl.DataFrame, decimals: int) -> pl.DataFrame:
     """Turn midnights into days, truth into words, and exact numbers into text."""
     words = cs.boolean().replace_strict(
         {True: "yes", False: "", None: None}, return_dtype=pl.String
     )
     days = _days(frame).with_columns(words)
-    return days.select(_for_formatting(column) for column in days)
+    return days.select(_for_formatting(column, decimals) for column in days)
 
 
 def _texts(frame: pl.DataFrame, decimals: int = 0) -> list[tuple[str, ...]]:
     """Write rows as `table()` shows them, escaped."""
-    columns = (_written(column, decimals) for column in _readable(frame))
+    columns = (_written(column, decimals) for column in _readable(frame, decimals))
     return list(zip(*columns, strict=True))
 
 
@@ -236,14 +237,23 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40] or "table"
 
 
-def _for_formatting(column: pl.Series) -> pl.Series:
+def _for_formatting(column: pl.Series, decimals: int) -> pl.Series:
     """Make text of numbers that the formatter, which counts in floats, would change."""
     if is_long(column):
         return plain(column)
     if column.dtype.is_decimal():
         fits = (column.round(SHOWN_DECIMALS) == column) & (column.cast(pl.Float64).abs() < 10**8)
-        return column.cast(pl.Float64) if fits.all() else plain(column)
+        return column.cast(pl.Float64) if fits.all() else _grouped(column, decimals)
     if column.dtype.is_float():
         vanishes = (column.abs() < 10**-SHOWN_DECIMALS) & (column != 0)
         return column.cast(pl.String) if vanishes.any() else column
     return column
+
+
+def _grouped(column: pl.Series, decimals: int) -> pl.Series:
+    """Write decimals exactly, as the formatter would write them as floats."""
+    padded = (column.round(decimals) == column).all()
+    form = f",.{decimals}f" if padded else ",f"
+    values = column if padded else (v and Decimal(v) for v in plain(column))
+    texts = [v if v is None else format(v, form) for v in values]
+    return pl.Series(column.name, texts, pl.String).str.replace("-", "\N{MINUS SIGN}")

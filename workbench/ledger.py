@@ -15,16 +15,19 @@ from decimal import Decimal
 from functools import cache
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
+import polars as pl
 import sqlalchemy as sa
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from workbench.database import Database
+from workbench.dialects import BLANKS, LOWER, UPPER
 from workbench.errors import DataError, UsageError
 
 Type = Literal["INVOICE", "FEE", "PAYMENT", "CREDIT_NOTE", "REFUND", "REVERSAL"]
 Status = Literal["PENDING", "POSTED", "FAILED", "REVERSED"]
 TYPES, STATUSES = get_args(Type), get_args(Status)
 DAY, FIRST = dt.timedelta(days=1), dt.date(1900, 1, 1)
+CAPITALS = str.maketrans(LOWER, UPPER)
 Expression: TypeAlias = sa.ColumnElement[Any]
 Condition: TypeAlias = sa.ColumnElement[bool]
 
@@ -35,8 +38,13 @@ def _exact(value: object) -> object:
     return value
 
 
+def _trim(value: object) -> object:
+    return value.strip(BLANKS) or None if isinstance(value, str) else value
+
+
 def _tidy(value: object) -> object:
-    return value.strip().upper() if isinstance(value, str) else value
+    """Read a word as `dialects.plain` does."""
+    return value.strip(BLANKS).translate(CAPITALS) if isinstance(value, str) else value
 
 
 def _moment(value: object) -> object:
@@ -45,7 +53,10 @@ def _moment(value: object) -> object:
         raise ValueError("a moment is a datetime, or text such as 2026-01-09 18:00:00")
     if moment and not moment.tzinfo:
         return moment.replace(tzinfo=dt.UTC)
-    return moment and moment.astimezone(dt.UTC)
+    try:
+        return moment and moment.astimezone(dt.UTC)
+    except OverflowError:
+        raise ValueError("a moment before or after those of UTC's calendar") from None
 
 
 def _day(value: object) -> object:
@@ -71,7 +82,7 @@ class BillingTransaction:
     created_at: Annotated[dt.datetime, BeforeValidator(_moment)]
     posted_at: Annotated[dt.datetime | None, BeforeValidator(_moment)] = None
     due_date: Annotated[dt.date | None, BeforeValidator(_day)] = None
-    reference: str | None = None
+    reference: Annotated[str | None, BeforeValidator(_trim)] = None
     reverses_id: Annotated[Number | None, BeforeValidator(_exact)] = None
 
     @classmethod
@@ -107,6 +118,10 @@ class Book:
     accounts: sa.Table
     transactions: sa.Table
 
+    def read(self, statement: sa.SelectBase) -> pl.DataFrame:
+        """Read exact numbers, whatever the source asks for."""
+        return self.db.read_as("exact", statement)
+
 
 def book(db: Database, schema: str = "billing") -> Book:
     """Open the tables `accounts` and `billing_transactions`; raises DataError for what lacks."""
@@ -141,7 +156,7 @@ def period(book: Book, given: int | str | None = None) -> Period:
     period's last day, or of the book's where that is earlier. Raises UsageError as `days_of` does.
     """
     columns = (book.transactions.c.created_at, book.transactions.c.posted_at)
-    latest = book.db.read(sa.select(*(sa.func.max(c).label(c.name) for c in columns))).row(0)
+    latest = book.read(sa.select(*(sa.func.max(c).label(c.name) for c in columns))).row(0)
     days = [moment.date() for moment in latest if moment]
     today = max(days, default=dt.datetime.now(dt.UTC).date())
     first, last = (today - 29 * DAY, today) if given is None else days_of(str(given))
