@@ -26,11 +26,12 @@ goto stamp
 :given
 call :try "%PYTHON%"
 if defined FOUND goto stamp
-echo PYTHON is "%PYTHON%", which is no Python 3.11 or newer. 1>&2
+echo PYTHON is "%PYTHON%", which is no Python 3.11 or newer outside of .venv. 1>&2
 exit /b 1
 
 :try
-%* -c "import sys; sys.exit(sys.version_info < (3, 11))" >nul 2>nul
+rem That of .venv does not fit: it may have to go.
+%* -c "import os, sys; sys.exit(sys.version_info < (3, 11) or sys.prefix.lower() == os.path.abspath('.venv').lower())" >nul 2>nul
 if not errorlevel 1 set FOUND=%*
 exit /b 0
 
@@ -39,6 +40,9 @@ if not exist .venv\.made-from-lock goto make
 %FOUND% -c "import os, sys; age = os.path.getmtime; sys.exit(age('requirements.lock') > age('.venv/.made-from-lock'))"
 if errorlevel 1 goto make
 .venv\Scripts\workbench --version >nul 2>nul
+if errorlevel 1 goto make
+rem The .venv of a copied folder would start the original.
+.venv\Scripts\python -I -c "import os, sys, workbench; sys.exit(not os.path.samefile(os.path.dirname(workbench.__path__[0]), '.'))" >nul 2>nul
 if errorlevel 1 goto make
 echo The environment .venv is current.
 goto ready

@@ -19,7 +19,9 @@ case $what in
 esac
 
 stamp=.venv/.made-from-lock
+# The .venv of a copied folder would start the original.
 if [ -f "$stamp" ] && [ -z "$(find requirements.lock -newer "$stamp")" ] &&
+  grep -qF "$(pwd -P)/.venv/" .venv/bin/workbench &&
   .venv/bin/workbench --version >/dev/null 2>&1; then
   say "The environment .venv is current."
 else
@@ -37,6 +39,10 @@ else
     "  Fedora:          sudo dnf install python3" \
     "  macOS:           the installer from python.org, or brew install python@3.13" \
     "Then run this script again."
+  # That of .venv itself is about to go; the one it was made with stays.
+  base=$("$python" -c 'import os, sys
+if os.path.exists(".venv") and os.path.samefile(sys.prefix, ".venv"): print(sys._base_executable)')
+  python=${base:-$python}
   say "Making the environment .venv. This takes some minutes, 2 GB on the disk, and the network."
   rm -rf .venv
   "$python" -m venv .venv || stop \

@@ -924,3 +924,17 @@ def test_the_notebook_shows_what_it_hands_on(admin: Any, schema: str, project: P
         for value in HIDDEN:
             assert value not in shown, (path.name, value)
     assert len(list((folder / "data" / "extract").glob("*_schema.json"))) == 2
+
+
+def test_the_notebook_takes_any_tables_and_says_that_none_could_be_read(
+    admin: psycopg.Connection, schema: str, project: Path
+) -> None:
+    admin.execute("CREATE TABLE gone_y AS SELECT date 'infinity' AS at")
+    words = ("-p", "tables", f"[{schema}.gone_y]", "-p", "unmasked", "true", "--output", "reports")
+    done = command("run", str(ROOT / "notebooks" / "extract_samples.ipynb"), *words)
+    admin.execute("DROP TABLE gone_y")
+    assert done.returncode == 0, done.stderr
+    [folder] = runs_in(project / "reports" / "extract_samples")
+    told = json.loads((folder / "run.json").read_text("utf-8"))
+    assert (told["status"], len(told["warnings"])) == ("warned", 2)
+    assert "No table could be read." in (folder / "report.html").read_text("utf-8")

@@ -151,6 +151,11 @@ def test_the_environment_is_made_once_and_anew_when_the_lock_changes(checkout: P
         0, "The environment .venv is current.\n['run', 'run_colors']\n",
     )  # fmt: skip
     assert (checkout / ".venv" / "pyvenv.cfg").stat().st_ino == made
+    # In a copy of the folder, the installed command would be the original's.
+    copy = checkout.parent / "a copy"
+    shutil.copytree(checkout, copy, symlinks=True)
+    (copy / "venv.py").write_text("raise SystemExit(1)")
+    assert set_up(copy).stdout.startswith("Making the environment .venv.")
     newer = (checkout / ".venv" / ".made-from-lock").stat().st_mtime + 10
     os.utime(checkout / "requirements.lock", (newer, newer))
     # A Python whose environments cannot install anything.
@@ -164,7 +169,7 @@ def test_the_environment_is_made_once_and_anew_when_the_lock_changes(checkout: P
 def programs(folder: Path, python: str | None) -> str:
     """A folder with nothing but what the script calls, and perhaps a Python."""
     folder.mkdir()
-    for name in ("dirname", "find", "ln", "mkdir", "rm", "touch"):
+    for name in ("dirname", "find", "grep", "ln", "mkdir", "rm", "touch"):
         (folder / name).symlink_to(str(shutil.which(name)))
     if python is not None:
         (folder / "python3").write_text(f"#!/bin/sh\n{python}\n")
@@ -185,6 +190,17 @@ def test_without_a_python_it_says_what_to_install(checkout: Path) -> None:
     done = set_up(checkout, "everything")
     assert done.returncode == 2
     assert done.stderr == "setup.sh knows demo, lab and test, not everything.\n"
+
+
+@pytest.mark.parametrize("how", ["PATH", "PYTHON"])
+def test_the_python_of_the_environment_is_not_the_one_to_make_it(checkout: Path, how: str) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", checkout / ".venv"], check=True)
+    (checkout / "venv.py").write_text("import sys; print(sys.executable); sys.exit(1)")
+    own, few = checkout / ".venv" / "bin", programs(checkout.parent / "few", None)
+    words = {"PATH": f"{own}:{few}"} if how == "PATH" else {"PYTHON": str(own / "python")}
+    made_by = Path(set_up(checkout, **words).stdout.splitlines()[-1])
+    assert made_by.is_file()
+    assert checkout not in made_by.parents
 
 
 def test_a_python_without_venv_is_told(checkout: Path) -> None:
