@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects.oracle.oracledb import OracleDialect_oracledb
 
 from notebooks import runs_in
-from workbench import billing, display, embedded
+from workbench import billing, display, embedded, validate
 from workbench.billing import BillingTransaction, Book, Period
 from workbench.database import Database, connect
 from workbench.demo import billing as sample
@@ -454,10 +454,7 @@ def test_a_reference_of_blanks_is_none_and_blanks_around_one_do_not_count(
     assert billing.look_up(book, 1).lines["transaction_id"].to_list() == [1]
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_book_full_of_reversals_is_read_as_plain_python_reads_it(
-    own: Callable[..., Book], seed: int
-) -> None:
+def messy(seed: int) -> list[dict[str, Any]]:
     random = Random(seed)
     made = [
         row(
@@ -478,11 +475,52 @@ def test_a_book_full_of_reversals_is_read_as_plain_python_reads_it(
         day = each["posted_at"] or LAST
         each["created_at"] = dt.datetime.combine(day, dt.time(9))
         each["posted_at"] = each["posted_at"] and each["created_at"]
+    return made
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_book_full_of_reversals_is_read_as_plain_python_reads_it(
+    own: Callable[..., Book], seed: int
+) -> None:
+    made = messy(seed)
     book = own(*made)
     rows = naive.tidy(made)
     accounts = book.read(sa.select(book.accounts)).to_dicts()
     for day in (LAST, LAST - 4 * DAY):
         same_figures(book, rows, accounts, day)
+
+
+def test_the_suite_reads_what_the_figures_read(own: Callable[..., Book]) -> None:
+    waiting = {"status": "pending ", "posted_at": moment("2026-01-05")}
+    made = [
+        *messy(4), row(901, "5", " payment"), row(902, "5", "charge"), row(903, "5", status="new"),
+        row(904, "5", status=" posted", posted_at=None), row(905, "-5", "fee", **waiting),
+    ]  # fmt: skip
+    book, rows = own(*made), naive.tidy(made)
+    suite = ROOT / "expectations" / "billing_transactions.json"
+    found = {each.sentence: each.observed for each in validate(book.transactions, suite).results}
+    none = [r for r in rows if r["posted_at"] is None]
+    unnamed = [r for r in rows if r["reference"] is None]
+    charges = [r for r in rows if r["type"] in naive.CHARGES]
+    meant = {
+        "Every type is one of the six, in any case": 1,
+        "Every status is one of the four, in any case": 1,
+        "What is posted says when": sum(r["status"] == "POSTED" for r in none),
+        "What is pending is not posted": sum(r["status"] == "PENDING" for r in rows)
+        - sum(r["status"] == "PENDING" for r in none),
+        "Every invoice has a reference that payments can name": sum(
+            r["type"] == "INVOICE" for r in unnamed
+        ),
+        "At least 95 % of the payments name their invoice": sum(
+            r["type"] == "PAYMENT" for r in unnamed
+        ),
+        "An invoice, fee or refund is above zero": sum(r["amount"] < 0 for r in charges),
+        "Every reversal is the opposite of one booked transaction, which nothing else undoes": len(
+            naive.reversals(rows, dt.date.max)
+        ),
+    }
+    assert {name: int(found[name]) for name in meant} == meant
+    assert all(meant.values())
 
 
 def test_numbers_are_exact_on_a_source_that_reads_floats(
@@ -740,6 +778,7 @@ def test_one_transaction_and_one_account_are_told_to_whoever_asks(
         row(1, "1234.50", **early, due_date=dt.date(2025, 12, 9), reference=EVIL[:20]),
         row(2, "-1000", "PAYMENT", reference=EVIL[:20]),
         row(3, "-1000", "PAYMENT", reference=EVIL[:20], posted_at=moment("2026-01-05 10:01:00")),
+        row(4, "480.49", **early, due_date=dt.date(2025, 12, 9), account_id=2),
         name=EVIL,
     )
     code, told, page = run(
@@ -747,7 +786,10 @@ def test_one_transaction_and_one_account_are_told_to_whoever_asks(
     )
     assert (code, told["status"]) == (0, "passed"), told["error"]
     figures = {figure["name"]: figure["value"] for figure in told["figures"]}
-    assert (figures["transactions"], figures["duplicates"]) == (2, 1)
+    assert (figures["transactions"], figures["duplicates"], figures["overdue EUR"]) == (2, 1, 480)
+    [folder] = runs_in(tmp_path / "billing_transactions")
+    kinds = {path.suffix for path in (folder / "data").iterdir()}
+    assert kinds == {".parquet", ".xlsx"}  # a CSV would open names that begin with = as formulas
     text = captions(page)
     assert billing.look_up(book, 1).sentence in text
     assert f"Account 1 is {EVIL}, ACTIVE: from 2026-01-01 to 2026-01-31." in text
