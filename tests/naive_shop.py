@@ -96,19 +96,33 @@ def unsold(rows, product, moment, *, before=False) -> int:
     return units
 
 
-def in_stock(rows, as_of):
+def placed(rows):
+    """Each order with each of its lines."""
     orders = {row["order_id"]: row for row in rows["orders"]}
-    lines = [(orders[li["order_id"]], li) for li in rows["order_lines"] if li["order_id"] in orders]
-    spans = []
+    return [(orders[li["order_id"]], li) for li in rows["order_lines"] if li["order_id"] in orders]
+
+
+def user(lines, row):
+    """The order that used a reservation, if any did."""
+    first = None
+    for order, line in lines:
+        if row["cart_id"] is None or order["cart_id"] != row["cart_id"]:
+            continue
+        if line["product_id"] != row["product_id"] or order["placed_at"] < row["reserved_at"]:
+            continue
+        rank = (order["placed_at"], str(order["order_id"]))
+        if first is None or rank < (first["placed_at"], str(first["order_id"])):
+            first = order
+    return first
+
+
+def in_stock(rows, as_of):
+    lines, spans = placed(rows), []
     for row in rows["reservations"]:
         ends = [row["released_at"] or dt.datetime.max]
         ends.append(row["reserved_at"] + dt.timedelta(seconds=900))
-        own = [
-            order["placed_at"] for order, line in lines
-            if (order["cart_id"], line["product_id"]) == (row["cart_id"], row["product_id"])
-        ]  # fmt: skip
-        if own and min(own) >= row["reserved_at"]:
-            ends.append(min(own))
+        if order := user(lines, row):
+            ends.append(order["placed_at"])
         spans.append((row["product_id"], row["reserved_at"], min(ends), row["quantity"]))
     takes = [("order", o["order_id"], li["product_id"], o["placed_at"]) for o, li in lines]
     takes += [
@@ -133,23 +147,22 @@ def expiring(rows, as_of):
 
 
 def reserved(rows, as_of):
-    orders = {row["order_id"]: row for row in rows["orders"]}
-    wanted: dict[tuple[Any, Any], int] = {}
-    for line in rows["order_lines"]:
-        if line["order_id"] in orders:
-            key = (line["order_id"], line["product_id"])
-            wanted[key] = wanted.get(key, 0) + line["quantity"]
+    lines, wanted = placed(rows), {}
+    orders = {order["order_id"]: order for order, _ in lines}
+    for _, line in lines:
+        key = (line["order_id"], line["product_id"])
+        wanted[key] = wanted.get(key, 0) + line["quantity"]
+    users = [(row, user(lines, row)) for row in rows["reservations"]]
     for (number, product), quantity in wanted.items():
         order = orders[number]
         at = order["placed_at"]
         if unsold(rows, product, at, before=True) > 5:
             continue
         had = sum(
-            row["quantity"] for row in rows["reservations"]
-            if (row["cart_id"], row["product_id"]) == (order["cart_id"], product)
-            and row["reserved_at"] <= at
+            row["quantity"] for row, by in users
+            if by is order and row["product_id"] == product
             and (row["released_at"] is None or row["released_at"] >= at
-                 or row["released_by"] == "order")
+                 or (row["released_by"] or "").lower() == "order")
         )  # fmt: skip
         yield f"{number} {product}", had < quantity, at
 
@@ -160,14 +173,18 @@ def refunded(rows, as_of):
         if not (order["failed_at"] and paid):
             continue
         back = charges(rows, "refund", order["order_id"])
-        owed = sum((row["amount"] for row in paid), Decimal(0))
-        returned = sum((row["amount"] for row in back), Decimal(0))
+        known = all(row["amount"] is not None for row in paid + back)
+        owed = sum((row["amount"] or 0 for row in paid), Decimal(0))
+        returned = sum((row["amount"] or 0 for row in back), Decimal(0))
+        if known and owed == returned == 0:
+            continue
         last = max((row["settled_at"] for row in back), default=None)
         start = max(order["failed_at"], *(row["settled_at"] for row in paid))
-        if len(back) > len(paid) or returned > owed:
+        if len(back) > len(paid) or (known and returned > owed):
             yield str(order["order_id"]), True, last
         else:
-            late, at = wait(start, last if returned == owed else None, 24 * 3600, as_of)
+            whole = last if known and returned == owed else None
+            late, at = wait(start, whole, 24 * 3600, as_of)
             yield str(order["order_id"]), late, at
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+from decimal import Decimal
 from typing import Any
 
 import naive_shop
@@ -156,6 +157,32 @@ def test_a_failed_order_is_refunded_in_full_once_and_in_time(
     assert broken(audited(rows)) == ({"refunded": {str(order["order_id"])}} if wrong else {})
 
 
+@pytest.mark.parametrize(
+    ("charged", "refunded", "why"),
+    [("0", None, None), ("0", "0", None), ("0.01", None, "0 of 0.01 refunded"),
+     ("0", "0.01", "0.01 of 0 refunded, in 1 refunds"), (None, None, "an amount is missing"),
+     (None, "10", "an amount is missing"), ("10", "", "an amount is missing")],
+)  # fmt: skip
+def test_nothing_owed_is_not_refunded_and_an_unknown_amount_is_named(
+    rows: Rows, charged: str | None, refunded: str | None, why: str | None
+) -> None:
+    order, payment = paid_order(rows, failed=True)
+    refund = one(rows["payments"], order_id=order["order_id"], kind="refund")
+    payment["amount"] = charged and Decimal(charged)
+    refund["amount"] = Decimal(refunded) if refunded else None
+    if refunded is None:
+        rows["payments"].remove(refund)
+    before = audited(rows, order["failed_at"] + 23 * HOUR)
+    assert broken(before).get("refunded", set()) == (
+        {str(order["order_id"])} if charged == "0" and why else set()
+    )
+    audit = audited(rows)
+    assert broken(audit) == ({"refunded": {str(order["order_id"])}} if why else {})
+    assert audit.offenders[NAMES["refunded"]]["why"].to_list() == [why] * bool(why)
+    whole = audited(rows_of(MONTH)).promises["checked"][4]
+    assert audit.promises["checked"][4] == whole - (not why)
+
+
 def test_two_halves_of_a_refund_are_two_refunds(rows: Rows) -> None:
     order, _ = paid_order(rows, failed=True)
     refund = one(rows["payments"], order_id=order["order_id"], kind="refund")
@@ -303,6 +330,98 @@ def test_an_order_takes_what_its_cart_had_reserved_once(rows: Rows) -> None:
     }  # fmt: skip
 
 
+def ordered_again(rows: Rows, units: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two orders of one cart, a minute apart, each of one unit of the new product."""
+    new_product(rows, units)
+    first, _ = paid_order(rows)
+    other = next(
+        order for order in rows["orders"]
+        if order["placed_at"] > first["placed_at"] + HOUR and not order["failed_at"]
+    )  # fmt: skip
+    for order in (first, other):
+        number = order["order_id"]
+        kept, *more = [li for li in rows["order_lines"] if li["order_id"] == number]
+        kept.update(product_id=900, quantity=1)
+        rows["order_lines"] = [li for li in rows["order_lines"] if li not in more]
+    other.update(cart_id=first["cart_id"], placed_at=first["placed_at"] + 60 * SECOND)
+    return first, other
+
+
+def becomes(rows: Rows, number: int, order: dict[str, Any], after: float, **values: Any) -> None:
+    """A reservation of the order's cart that is released so many seconds after the order."""
+    reserve(rows, number, order["placed_at"] - 10 * SECOND, **{
+        "cart_id": order["cart_id"], "released_by": "order",
+        "released_at": order["placed_at"] + dt.timedelta(seconds=after), **values,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("after", [-0.01, 0, 1])
+@pytest.mark.parametrize("failed", [True, False])
+def test_a_cart_that_tries_again_takes_what_it_reserved_again(
+    rows: Rows, after: float, failed: bool
+) -> None:
+    """Each reservation ends with the order after it, not with the first one of its cart."""
+    first, other = ordered_again(rows, 1 if failed else 2)
+    if failed:
+        first["failed_at"] = first["placed_at"] + 5 * SECOND
+        paid = [p["payment_id"] for p in rows["payments"] if p["order_id"] == first["order_id"]]
+        rows["payments"] = [p for p in rows["payments"] if p["payment_id"] not in paid]
+    becomes(rows, 1, first, after)
+    becomes(rows, 2, other, after)
+    assert broken(audited(rows)) == {}
+    # One unit less is one too few, from the second reservation on.
+    rows["stock_movements"][-1]["quantity"] -= 1
+    taken = broken(audited(rows))["in_stock"]
+    assert "reservation 9002 900" in taken
+
+
+def test_one_reservation_covers_one_order(rows: Rows) -> None:
+    first, other = ordered_again(rows, 5)
+    becomes(rows, 1, first, 0)
+    uncovered = {"reserved": {f"{other['order_id']} 900"}}
+    assert broken(audited(rows)) == uncovered
+    # Neither does one that is larger, nor one that nothing released.
+    rows["reservations"][-1]["quantity"] = 2
+    assert broken(audited(rows)) == uncovered
+    becomes(rows, 2, other, 0)
+    assert broken(audited(rows)) == {}
+    rows["reservations"][-1].update(released_at=other["placed_at"] - SECOND, released_by="customer")
+    assert broken(audited(rows)) == uncovered
+    # Renewed in time: the one given up does not count, the one that followed it does.
+    becomes(rows, 3, other, 0, reserved_at=other["placed_at"] - SECOND)
+    assert broken(audited(rows)) == {}
+
+
+@pytest.mark.parametrize(("seconds", "wrong"), [(0, False), (0.001, True)])
+def test_a_reservation_of_the_orders_own_moment_is_used_by_it(
+    rows: Rows, seconds: float, wrong: bool
+) -> None:
+    first, other = ordered_again(rows, 5)
+    becomes(rows, 1, other, 0)
+    at = first["placed_at"] + dt.timedelta(seconds=seconds)
+    reserve(rows, 2, at, cart_id=first["cart_id"], released_by="Order", released_at=at)
+    assert broken(audited(rows)) == ({"reserved": {f"{first['order_id']} 900"}} if wrong else {})
+
+
+def test_of_two_orders_at_one_moment_one_uses_the_reservation(rows: Rows) -> None:
+    first, other = ordered_again(rows, 5)
+    other["placed_at"] = first["placed_at"]
+    becomes(rows, 1, first, 0)
+    last = max(str(order["order_id"]) for order in (first, other))
+    assert broken(audited(rows)) == {"reserved": {f"{last} 900"}}
+
+
+def test_orders_without_a_cart_share_no_reservation(rows: Rows) -> None:
+    first, other = ordered_again(rows, 6)
+    first["cart_id"] = other["cart_id"] = None
+    becomes(rows, 1, first, 0)
+    assert broken(audited(rows)) == {"reserved": {f"{other['order_id']} 900"}}
+    rows["stock_movements"][-1]["quantity"] = 5
+    assert broken(audited(rows))["reserved"] == {
+        f"{order['order_id']} 900" for order in (first, other)
+    }
+
+
 @pytest.mark.parametrize(("units", "wrong"), [(6, False), (5, True)])
 def test_at_a_stock_of_5_only_reserved_units_are_ordered(
     rows: Rows, units: int, wrong: bool
@@ -349,6 +468,7 @@ def test_percentiles_are_of_the_nearest_rank() -> None:
         random.Random(n).shuffle(values)
         assert shop.percentile(pl.Series([*values, None]), 95) == rank
     assert shop.percentile(pl.Series([], dtype=pl.Float64), 95) is None
+    assert shop.percentile(pl.Series([float("nan"), 1.0, 2.0]), 95) == 2
 
 
 def requests(*given: tuple[str, float, float]) -> list[dict[str, Any]]:
@@ -374,6 +494,19 @@ def test_service_levels_hold_up_to_their_limit(rows: Rows, slower: int, verdict:
         assert levels["checked"][at] == 20
         rows["request_log"] = requests(slow, *[fast] * 19)
         assert audited(rows).levels["verdict"][at] == "kept"
+
+
+def test_what_is_no_number_is_no_measurement(rows: Rows) -> None:
+    nan, frames = float("nan"), frames_of(rows)
+    log = requests(("checkout", 1, nan), *[("catalogue", nan, 1.0)] * 9)
+    kept = log + requests(("checkout", nan, 2.0), ("catalogue", 3, nan))
+    floats = dict.fromkeys(("first_byte_ms", "duration_ms"), pl.Float64())
+    schema = frames["request_log"].schema | floats
+    for made, checked, observed in ((log, [0, 0, 0], [None, None]), (kept, [1, 1, 0], [0.002, 3])):
+        frames["request_log"] = pl.DataFrame(made, schema=schema)
+        levels = shop.audit(shop.of(frames)).levels
+        assert levels["checked"].to_list() == checked
+        assert levels["observed"].to_list()[:2] == observed
 
 
 def rush(count: int) -> list[dict[str, Any]]:
@@ -430,12 +563,16 @@ SMALL = sample.simulate(400)
     ),
     lost=st.lists(st.tuples(st.sampled_from(sorted(MOMENTS)), st.integers(0, 10**6)), max_size=8),
     units=st.lists(st.tuples(st.integers(0, 10**6), st.integers(-3, 6)), max_size=6),
+    amounts=st.lists(
+        st.tuples(st.integers(0, 10**6), st.sampled_from([Decimal(0), Decimal(1), None])),
+        max_size=9,
+    ),
     days=st.integers(0, 29),
     late=st.booleans(),
 )
 @settings(max_examples=25, deadline=None)
 def test_random_shops_are_judged_as_by_plain_python(
-    edits: list[Any], lost: list[Any], units: list[Any], days: int, late: bool
+    edits: list[Any], lost: list[Any], units: list[Any], amounts: list[Any], days: int, late: bool
 ) -> None:
     rows = rows_of(SMALL)
     for table, place, span in edits:
@@ -454,6 +591,18 @@ def test_random_shops_are_judged_as_by_plain_python(
         orders = rows["orders"]
         first, other = orders[place % len(orders)], orders[(place + 7) % len(orders)]
         other["idempotency_key"], other["cart_id"] = first["idempotency_key"], first["cart_id"]
+        lines = {line["order_id"]: line for line in rows["order_lines"]}
+        both = [first["order_id"], other["order_id"]]
+        counts = [sum(line["order_id"] == order for line in rows["order_lines"]) for order in both]
+        if counts[0] and counts[1] == 1:
+            product = lines[first["order_id"]]["product_id"]
+            lines[other["order_id"]]["product_id"] = product
+            between = min(first["placed_at"] or END, other["placed_at"] or END)
+            reservation = rows["reservations"][place % len(rows["reservations"])]
+            reservation.update(cart_id=first["cart_id"], product_id=product)
+            reservation["reserved_at"] = between + (place % 3 - 1) * SECOND
+    for place, amount in amounts:
+        rows["payments"][place % len(rows["payments"])]["amount"] = amount
     as_of = naive_shop.latest(rows) if late else END - days * DAY
     since = None if late else dt.datetime.combine((END - (days + 9) * DAY).date(), dt.time())
     expected = naive_shop.judged(rows, as_of, since or dt.datetime.min)

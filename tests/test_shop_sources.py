@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -148,6 +149,35 @@ def test_texts_of_another_kind_are_refused(
         shop.of({**planted, table: texts})
 
 
+@pytest.mark.parametrize("table", ["orders", "order_lines", "payments"])
+def test_whole_floats_are_the_ids_that_they_were(planted: Frames, table: str) -> None:
+    """As pandas has numbers where some are missing."""
+    frame = planted[table].with_columns(pl.col("order_id").cast(pl.Float64))
+    same(shop.audit(shop.of({**planted, table: frame})), shop.audit(shop.of(planted)))
+    frame[0, "order_id"] = float("nan")
+    typed = shop.of({**planted, table: frame}).tables[table]["order_id"]
+    assert typed.null_count() == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "fits"),
+    [(2**53 - 1, pl.Float64, True), (2**53, pl.Float64, False), (-(2**53), pl.Float64, False),
+     (1.5, pl.Float64, False), (float("inf"), pl.Float64, False), (1, pl.Float32, False)],
+)  # fmt: skip
+def test_floats_that_may_stand_for_several_ids_are_refused(
+    planted: Frames, number: float, kind: pl.DataType, fits: bool
+) -> None:
+    column = pl.lit(number, kind).alias("order_id")
+    frames = {**planted, "orders": planted["orders"].with_columns(column)}
+    if fits:
+        assert shop.of(frames).tables["orders"]["order_id"][0] == str(number)
+        return
+    with pytest.raises(
+        DataError, match=r"orders\.order_id holds Float\d\d, not whole numbers or tex"
+    ):
+        shop.of(frames)
+
+
 def test_an_empty_shop_has_kept_and_broken_nothing(planted: Frames) -> None:
     for frames in (
         {name: frame.clear() for name, frame in planted.items()},
@@ -170,6 +200,8 @@ def test_a_period_without_data_tries_nothing(planted: Frames) -> None:
     ("since", "until", "said"),
     [("soon", None, "since is a day or moment such as 2026-01-31"),
      (None, "2026-02-30", "until is a day or moment"),
+     ("0001-01-01T00:00+05:00", None, "since is a day or moment"),
+     (None, "9999-12-31T23:00-05:00", "until is a day or moment"),
      ("2026-01-02", "2026-01-01", "Nothing lies between since 2026-01-02 and until 2026-01-01")],
 )  # fmt: skip
 def test_a_period_that_is_none_is_refused(
@@ -185,11 +217,25 @@ def test_a_moment_with_an_offset_is_meant_in_utc(planted: Frames) -> None:
     assert given.until == shop.of(planted, until="2026-01-02").until
 
 
+@pytest.mark.parametrize("until", ["9999-12-30", "9999-12-31", "9999-12-31T23:59"])
+def test_an_end_in_the_year_9999_is_none(planted: Frames, until: str) -> None:
+    same(shop.audit(shop.of(planted, until=until)), shop.audit(shop.of(planted)))
+    with connect("demo") as db:
+        same(shop.audit(shop.read(db, until=until)), shop.audit(shop.read(db)))
+
+
+def test_the_moment_of_an_audit_may_have_a_zone(planted: Frames) -> None:
+    tables, moment = shop.of(planted), dt.datetime(2025, 12, 24, 12)
+    zoned = moment.replace(tzinfo=dt.UTC).astimezone(dt.timezone(dt.timedelta(hours=9)))
+    same(shop.audit(tables, as_of=zoned), shop.audit(tables, as_of=moment))
+
+
 @pytest.mark.parametrize("limits", [{"low_stock": -1}, {"refund_hours": float("nan")},
-                                    {"packing_seconds": True}, {"return_days": 10**7}])  # fmt: skip
-def test_limits_that_are_none_are_refused(limits: dict[str, float]) -> None:
+                                    {"packing_seconds": True}, {"return_days": 10**7},
+                                    {"packing_seconds": "5"}, {"low_stock": None}])  # fmt: skip
+def test_limits_that_are_none_are_refused(limits: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=f"{next(iter(limits))} is a number from 0 to 1,000,000"):
-        shop.Limits(**limits)  # type: ignore[arg-type]
+        shop.Limits(**limits)
 
 
 def run(folder: Path, *words: str) -> tuple[int, dict[str, Any], Path]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from numbers import Real
 
 import polars as pl
 
@@ -39,7 +40,8 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             given = getattr(self, field.name)
-            if isinstance(given, bool) or not 0 <= given <= 10**6:
+            number = isinstance(given, Real) and not isinstance(given, bool)
+            if not (number and 0 <= given <= 10**6):
                 said = f"{field.name} is a number from 0 to 1,000,000, not {given!r}."
                 raise UsageError(said)
 
@@ -76,12 +78,9 @@ def _in_stock(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFram
     # A reservation counts until it is released or ordered, and no longer than it may be held:
     # what is held beyond that breaks another promise, and need not break this one too.
     lines, start = _lines(tables), pl.col("reserved_at")
-    ordered = lines.group_by("cart_id", "product_id").agg(pl.col("placed_at").min())
-    held = tables["reservations"].join(ordered, on=["cart_id", "product_id"], how="left")
     longest = start + dt.timedelta(seconds=limits.reservation_seconds)
-    ordered_at = pl.when(pl.col("placed_at") >= start).then("placed_at")
-    ended = pl.max_horizontal(pl.min_horizontal("released_at", longest, ordered_at), start)
-    held = held.with_columns(ended=ended)
+    ended = pl.max_horizontal(pl.min_horizontal("released_at", longest, "placed_at"), start)
+    held = _used(tables, lines).with_columns(ended=ended)
     left = _levels(
         _changes(tables, lines), _change(held, "reserved_at", -1), _change(held, "ended", 1)
     )
@@ -115,22 +114,22 @@ def _expiring(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFram
 def _reserved(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFrame:
     """Of a product of which {low_stock:g} units or fewer are unsold, an order takes only what its
     cart had reserved."""
-    lines, keys = _lines(tables), ["order_id", "cart_id", "product_id", "placed_at"]
+    lines, placed = _lines(tables), pl.col("placed_at")
     before = _levels(_changes(tables, lines)).select(
         "product_id", placed_at="at", stock=pl.col("left") - pl.col("change")
     )
-    low = lines.group_by(keys).agg(pl.col("quantity").sum())
+    low = lines.group_by("order_id", "cart_id", "product_id", placed).agg(pl.col("quantity").sum())
     low = low.join(before, on=["product_id", "placed_at"]).filter(
         pl.col("stock") <= limits.low_stock
     )
-    released, placed = pl.col("released_at"), pl.col("placed_at")
+    released, by = pl.col("released_at"), pl.col("released_by").str.to_lowercase()
     # What makes an order of a reservation may note two moments.
-    covers = released.is_null() | (released >= placed) | (pl.col("released_by") == "order")
-    had = low.select(keys).join(tables["reservations"], on=["cart_id", "product_id"])
-    had = had.filter((pl.col("reserved_at") <= placed) & covers).group_by(keys).agg(
-        reserved=pl.col("quantity").sum()
-    )  # fmt: skip
-    judged = low.join(had, on=keys, how="left").with_columns(pl.col("reserved").fill_null(0))
+    covering = _used(tables, lines).filter(
+        released.is_null() | (released >= placed) | (by == "order")
+    )
+    had = covering.group_by("order_id", "product_id").agg(reserved=pl.col("quantity").sum())
+    judged = low.join(had, on=["order_id", "product_id"], how="left")
+    judged = judged.with_columns(pl.col("reserved").fill_null(0))
     lacks = pl.col("quantity") - pl.col("reserved")
     said = pl.format("{} of {} reserved, {} in stock", "reserved", "quantity", "stock")
     return judged.with_columns(at=placed, figure=lacks, why=pl.when(lacks > 0).then(said))
@@ -138,9 +137,11 @@ def _reserved(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFram
 
 def _refunded(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFrame:
     """A paid order that failed is refunded in full, once, within {refund_hours:g} h."""
+    amount = pl.col("amount")
+    total = pl.when(amount.is_not_null().all()).then(amount.sum())
     charges, refunds = (
         settled(tables, kind).group_by("order_id").agg(
-            pl.len().alias(f"{kind}s"), pl.col("amount").sum().alias(kind),
+            pl.len().alias(f"{kind}s"), total.alias(kind),
             pl.col("settled_at").max().alias(f"{kind}_at"),
         )
         for kind in ("charge", "refund")
@@ -149,8 +150,10 @@ def _refunded(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFram
     judged = failed.join(charges, on="order_id").join(refunds, on="order_id", how="left")
     owed, paid = pl.col("charge"), pl.col("refund")
     judged = judged.with_columns(
-        pl.col("refunds", "refund").fill_null(0), since=pl.max_horizontal("failed_at", "charge_at")
-    )
+        refund=pl.when(pl.col("refunds").is_not_null()).then(paid).otherwise(0),
+        refunds=pl.col("refunds").fill_null(0),
+        since=pl.max_horizontal("failed_at", "charge_at"),
+    ).filter(owed.ne_missing(0) | paid.ne_missing(0))
     # In part is not refunded yet.
     judged = judged.with_columns(whole_at=pl.when(paid >= owed).then("refund_at"))
     _, late, at = _wait("since", "whole_at", limits.refund_hours * 3600, as_of)
@@ -159,7 +162,8 @@ def _refunded(tables: Tables, limits: Limits, as_of: dt.datetime) -> pl.DataFram
     return judged.with_columns(
         at=pl.when(more).then("refund_at").otherwise(at),
         figure=(owed - paid).abs(),
-        why=pl.when(more).then(pl.format("{}, in {} refunds", sums, "refunds"))
+        why=pl.when((more | late) & (owed + paid).is_null()).then(pl.lit("an amount is missing"))
+        .when(more).then(pl.format("{}, in {} refunds", sums, "refunds"))
         .when(late & (paid < owed)).then(sums)
         .when(late).then(pl.lit("refunded late")),
     )  # fmt: skip
@@ -242,6 +246,15 @@ def _going(tables: Tables) -> pl.DataFrame:
 
 def _lines(tables: Tables) -> pl.DataFrame:
     return tables["order_lines"].join(tables["orders"], on="order_id")
+
+
+def _used(tables: Tables, lines: pl.DataFrame) -> pl.DataFrame:
+    """Give reservations the order that used them: their cart's and product's first from then on."""
+    orders = lines.select("cart_id", "product_id", "placed_at", "order_id")
+    return tables["reservations"].sort("reserved_at").join_asof(
+        orders.sort("placed_at", "order_id"), left_on="reserved_at", right_on="placed_at",
+        by=["cart_id", "product_id"], strategy="forward", check_sortedness=False,
+    )  # fmt: skip
 
 
 def _changes(tables: Tables, lines: pl.DataFrame) -> pl.DataFrame:

@@ -139,7 +139,9 @@ def audit(shop: Shop, limits: Limits = Limits(), as_of: dt.datetime | None = Non
     What is still within its time then, such as an order paid a moment ago, breaks no promise.
     """
     latest = max(filter(None, map(_latest, shop.tables.values())), default=None)
-    if as_of is None and latest:
+    if as_of:
+        as_of = _utc(as_of)
+    elif latest:
         # A year that somebody mistyped is not the time it is.
         as_of = min(latest, shop.until or latest, dt.datetime.now(dt.UTC).replace(tzinfo=None))
     moment = as_of or dt.datetime.min
@@ -170,10 +172,10 @@ def audit(shop: Shop, limits: Limits = Limits(), as_of: dt.datetime | None = Non
 def percentile(values: pl.Series, percent: int) -> float | None:
     """Give the nearest-rank percentile: the least value that `percent` % of them do not exceed.
 
-    Of n values in order it is number ceil(n · percent / 100), always one of them; nulls do not
-    count. None where there are no values.
+    Of n values in order it is number ceil(n · percent / 100), always one of them; nulls and NaN
+    do not count. None where there are no values.
     """
-    known = values.drop_nulls().sort()
+    known = values.cast(NUMBER).drop_nans().drop_nulls().sort()
     rank = -(-known.len() * percent // 100)
     return float(known[max(rank, 1) - 1]) if known.len() else None
 
@@ -294,25 +296,38 @@ def _moment(name: str, text: str | None, *, end: bool = False) -> dt.datetime | 
     if not text:
         return None
     try:
-        moment = dt.datetime.fromisoformat(str(text))
-    except ValueError:
+        moment = _utc(dt.datetime.fromisoformat(str(text)))
+    except (ValueError, OverflowError):
         said = f"{name} is a day or moment such as 2026-01-31 or 2026-01-31T18:00, not {text!r}."
         raise UsageError(said) from None
-    if moment.tzinfo:
-        moment = moment.astimezone(dt.UTC).replace(tzinfo=None)
-    return moment + DAY if end and len(str(text)) <= 10 else moment
+    # An open end is often written as the last day there is, which has none after it.
+    day = end and len(str(text)) <= 10
+    return min(moment, dt.datetime.max - DAY) + DAY if day else moment
+
+
+def _utc(moment: dt.datetime) -> dt.datetime:
+    return moment.astimezone(dt.UTC).replace(tzinfo=None) if moment.tzinfo else moment
 
 
 def _typed(table: str, column: pl.Series, kind: pl.DataType) -> pl.Series:
     if isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone:
         column = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    if column.dtype.is_float():
+        column = column.fill_nan(None)
     fits = kind != MOMENT or column.dtype in (pl.Datetime, pl.Date, pl.Null)
     try:
+        if kind == TEXT and column.dtype.is_float():
+            # Pandas has ids as floats where some are missing; from 2**53 on these are several's.
+            whole = column.cast(WHOLE)
+            fits = (
+                column.dtype == NUMBER and (whole == column).all() and (whole.abs() < 2**53).all()
+            )
+            column = whole if fits else column
         if fits:
             return cells.plain(column) if kind == TEXT else column.cast(kind)
     except pl.exceptions.PolarsError:
         fits = False
-    needed = "moments" if kind == MOMENT else "numbers"
+    needed = {MOMENT: "moments", TEXT: "whole numbers or texts"}.get(kind, "numbers")
     raise DataError(f"The column {table}.{column.name} holds {column.dtype}, not {needed}.")
 
 
