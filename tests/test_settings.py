@@ -76,6 +76,12 @@ def test_the_environment_goes_over_dotenv_over_the_file(
         ("sources = 5", "sources: Input should be a valid dictionary"),
         ("[sources]\nwh = 5", "sources.wh is a table: write [sources.wh]"),
         ('[sources.wh]\nurl = "postgresql+psycopg://dw/wh"\ncall_timeout = 0', "call_timeout"),
+        (
+            '[sources.wh]\nkind = "dynamodb"\nregion = "eu-central-1"\nread_only = false',
+            "sources.wh: read_only is not for DynamoDB, which is asked as boto3 is configured",
+        ),
+        ('[sources.wh]\nkind = "dynamodb"\nschema = "a"', "schema is not for DynamoDB"),
+        ('[sources.wh]\nkind = "dynamodb"\n[sources.wh.pool]\nmaximum = 9', "pool is not for"),
         ("[source.wh]\n", "unknown key 'source'. Did you mean 'sources'?"),
         ("[sources.wh\n", "cannot be read"),
     ],

@@ -104,8 +104,11 @@ class Source(BaseModel):
             raise ValueError("the dsn contains a login; it only says where: an alias, //host/name")
         aws = self.region or self.role or self.prefix
         if self.kind == "dynamodb":
-            if self.url or self.dsn or self.credentials:
-                raise ValueError("DynamoDB is asked as boto3 is configured: region, role, prefix")
+            if odd := self.model_fields_set - {"kind", "region", "role", "prefix"}:
+                raise ValueError(
+                    f"{min(odd).strip('_')} is not for DynamoDB, which is asked as boto3 is "
+                    "configured: region, role, prefix"
+                )
             return self
         if aws:
             raise ValueError('region, role and prefix are for kind = "dynamodb"')
