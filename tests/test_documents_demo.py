@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -103,6 +104,33 @@ def test_a_process_has_one_server_of_its_items_that_ends_with_it(
     parent.communicate()
     psutil.wait_procs([server], timeout=10)
     assert not server.is_running()
+
+
+SCAN = "from workbench import documents; print(documents.scan('demo').counts['items'].sum())"
+
+
+def test_the_samples_are_read_whatever_is_configured_for_aws(project: Path) -> None:
+    around = {
+        "HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9",
+        "AWS_PROFILE": "acme", "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_CONFIG_FILE": "broken", "AWS_USE_FIPS_ENDPOINT": "true",
+    }  # fmt: skip
+    (project / "broken").write_text("no section\n")
+    done = subprocess.run(
+        [sys.executable, "-c", SCAN], env=os.environ | around, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "7419\n"), done.stderr[-500:]
+
+
+def test_a_server_that_does_not_start_says_why(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    script = tmp_path / "python"
+    script.write_text("#!/bin/sh\necho 'first line' >&2\necho 'no room left' >&2\nexit 3\n")
+    script.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(script))
+    with pytest.raises(ConnectionFailed, match="did not start: no room left"):
+        documents_server._start(10)
 
 
 def test_without_moto_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import suppress
 from types import SimpleNamespace
@@ -60,10 +61,14 @@ def _start(rows: int) -> tuple[subprocess.Popen[str], str]:
     from workbench.demo.documents import items
 
     command = [sys.executable, "-I", __file__]
+    # moto imports boto3, which would fail where its configuration does.
+    nothing = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    around = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    said = tempfile.TemporaryFile("w+")  # noqa: SIM115
     # A session of its own: Ctrl-C is for its parent, with whom it ends, and not before.
     server = subprocess.Popen(  # noqa: S603
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        text=True, start_new_session=True,
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said,
+        text=True, start_new_session=True, env=around | nothing,
     )  # fmt: skip
     assert server.stdin is not None  # noqa: S101
     assert server.stdout is not None  # noqa: S101
@@ -72,12 +77,15 @@ def _start(rows: int) -> tuple[subprocess.Popen[str], str]:
         server.stdin.write(json.dumps(items(rows), default=_text) + "\n")
         server.stdin.flush()
     port = server.stdout.readline().strip()
-    if not port:
-        raise ConnectionFailed(
-            "The server of the sample documents did not start.",
-            f"Look what it says: {' '.join(command)}",
-        )
-    return server, port
+    with said:
+        if port:
+            return server, port
+        with suppress(BrokenPipeError):
+            server.communicate()
+        said.seek(0)
+        lines = said.read().splitlines()
+        last = next(filter(None, reversed(lines)), f"it ended with {server.returncode}")
+    raise ConnectionFailed(f"The server of the sample documents did not start: {last}.")
 
 
 def _end() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -23,6 +24,10 @@ from workbench.settings import Source, load_settings
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+# A session for the samples, which nothing that is configured for AWS leads elsewhere.
+BARE = dict.fromkeys(
+    ("profile", "use_fips_endpoint", "use_dualstack_endpoint"), (None, None, None, None)
+) | dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
 ATTEMPTS = 10  # tries for one page, unless AWS_MAX_ATTEMPTS says otherwise
 MOST_SEGMENTS = 64
 T = TypeVar("T")
@@ -159,16 +164,18 @@ def opened(name: str, **config: Any) -> Iterator[tuple[Any, str]]:
             'Name a source of kind = "dynamodb", or an embedded one for the sample tables.',
         )
     options: dict[str, Any] = {"region_name": source.region}
+    bare = None
     if source.kind == "embedded":
         from workbench import embedded
 
-        options = embedded.sample_documents()
+        options, bare = embedded.sample_documents(), BARE
+        config["proxies"] = {}
 
     def make() -> AbstractContextManager[Any]:
         from botocore.config import Config
         from botocore.session import get_session
 
-        session = get_session()
+        session = get_session(bare)
         attempts = int(session.get_config_variable("max_attempts") or ATTEMPTS)
         patient = {"retries": {"mode": "adaptive", "total_max_attempts": attempts}}
         session = _assumed(source, session) if source.role else session
