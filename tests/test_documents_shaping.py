@@ -64,6 +64,9 @@ def test_a_number_of_38_digits_stays_exact(text: str) -> None:
         ("0.01", None), ("0.001", "amount has more than 2 decimals"),
         ("1E+125", "amount is too large"), ("1E-130", "amount has more than 2 decimals"),
         ("NaN", "amount is not a number"), ("many", "amount is not a number"),
+        ("1_000", "amount is not a number"), (" 12 ", "amount is not a number"),
+        ("١٢", "amount is not a number"), ("", "amount is not a number"),
+        ("1" + "0" * 500, "amount is too large"), ("+.5e0", None),
     ],
 )  # fmt: skip
 def test_an_amount_is_exact_or_rejected(text: str, said: str | None) -> None:
@@ -179,6 +182,42 @@ def test_of_two_items_with_one_key_the_first_is_kept() -> None:
         assert result.frames["cases"]["amount"].to_list() == [Decimal(0)]
         assert result.rejected["item_key"].to_list() == ["D", "D "]
         assert set(result.rejected["reason"]) == {"another item has the same document_id"}
+
+
+def test_of_items_with_one_key_the_order_of_pages_does_not_choose() -> None:
+    # As in a table that has a range key, too.
+    twins = [{"document_id": {"S": "D"}, **FULL, "status": {"S": status}, "version": {"N": number}}
+             for status, number in (("sent", "1"), ("closed", "2"), ("closed", "3"))]  # fmt: skip
+    results = [shaped(*([item] for item in order)) for order in itertools.permutations(twins)]
+    first, *others = results
+    assert all(one.frames["cases"].equals(first.frames["cases"]) for one in others)
+    assert all(one.rejected.equals(first.rejected) for one in others)
+
+
+def test_an_item_whose_key_is_taken_is_kept_as_it_is() -> None:
+    twins = [{"document_id": {"S": key}, **FULL, "status": {"S": "SENT"}, "odd": {"B": b"\x00"}}
+             for key in ("D ", "D")]  # fmt: skip
+    [item] = [json.loads(text) for text in shaped(twins).rejected["item"]]
+    assert item == {**twins[0], "odd": {"B": "AA=="}}
+
+
+@pytest.mark.parametrize("depth", [32, 500, 5000])
+def test_an_item_may_be_nested_too_deeply(depth: int) -> None:
+    deep: dict[str, Any] = {"S": "x"}
+    for _ in range(depth):
+        deep = {"L": [deep]}
+    good = {"document_id": {"S": "D"}, **FULL, "details": deep}
+    result = shaped([good, {"document_id": {"S": "E"}, **FULL, "unknown": deep}])
+    assert result.frames["cases"]["document_id"].to_list() == (["D", "E"] if depth < 99 else ["E"])
+    assert result.rejected["reason"].to_list() == (
+        [] if depth < 99 else ["details is nested too deeply"]
+    )
+
+
+@pytest.mark.parametrize("text", ["NaN", "1_0", "many"])
+def test_what_is_no_number_within_a_document_is_rejected(text: str) -> None:
+    assert "is not a number" in reason(details={"M": {"n": {"N": text}}})
+    assert "is not a number" in reason(details={"NS": [text]})
 
 
 def test_unknown_attributes_are_counted_by_their_types_without_values() -> None:
@@ -325,4 +364,4 @@ naive_columns = [
 
 
 def test_the_frame_has_the_columns_of_the_warehouse() -> None:
-    assert cases([]).rows.columns[:-1] == shape(Scan("x", False, ())).frames["cases"].columns
+    assert cases([]).rows.columns[:-2] == shape(Scan("x", False, ())).frames["cases"].columns

@@ -34,11 +34,12 @@ KINDS = {
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 # DynamoDB's numbers have 38 digits and exponents of up to 125; nothing here may round.
 EXACT = Context(prec=400, traps=[Inexact, InvalidOperation])
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 REJECTED = dict.fromkeys(("target", "item_key", "reason", "item"), pl.String)
 
 
 class Piece(NamedTuple):
-    """What some items became: rows with their `item_key`, rejected items, unknown attributes."""
+    """What items became: rows, with `item_key` and `item`; rejected items; unknown attributes."""
 
     rows: pl.DataFrame
     rejected: list[tuple[str, str, str, str]]
@@ -104,7 +105,8 @@ SHAPES: dict[str, Callable[[Sequence[Item]], Piece]] = {
 def shape(scan: Scan) -> Shaped:
     """Put together what a scan's pages became, in the order of keys, whatever that of the pages.
 
-    Of rows with the same key the first by the item's own key is kept, the others are rejected.
+    Of rows with the same key the first by the item's own key, then by the item as JSON, is kept;
+    the others are rejected.
     """
     frames: dict[str, pl.DataFrame] = {}
     rejected: list[tuple[str, str, str, str]] = []
@@ -112,12 +114,12 @@ def shape(scan: Scan) -> Shaped:
     for target in SOURCES:
         pieces = [SHAPES[target]([]), *(p.piece for p in scan.pages if p.target == target)]
         key = TABLES[target].primary_key.columns.keys()
-        rows = pl.concat([piece.rows for piece in pieces]).sort(*key, "item_key")
+        rows = pl.concat([piece.rows for piece in pieces]).sort(*key, "item_key", "item")
         again = ~pl.struct(key).is_first_distinct()
-        frames[target] = rows.filter(~again).drop("item_key")
+        frames[target] = rows.filter(~again).drop("item_key", "item")
         reason = f"another item has the same {' and '.join(key)}"
-        for row in rows.filter(again).iter_rows(named=True):
-            rejected.append((target, row.pop("item_key"), reason, json.dumps(row, default=str)))
+        for whose, item in rows.filter(again).select("item_key", "item").iter_rows():
+            rejected.append((target, whose, reason, item))
         for piece in pieces:
             rejected += piece.rejected
             unknown += piece.unknown
@@ -145,12 +147,14 @@ def _shape(target: str, items: Sequence[Item], *tidy: pl.Expr) -> Piece:
     ]  # fmt: skip
     found = pl.Series("said", ["; ".join(reasons) or None for reasons in said], pl.String)
     reasons = frame.select(pl.concat_str(found, *long, separator="; ", ignore_nulls=True))["said"]
+    whole = [_whole(item) for item in items]
     rejected = [
-        (target, key, reason, json.dumps(item, default=_base64, sort_keys=True))
-        for key, reason, item in zip(keys, reasons, items, strict=True)
+        (target, key, reason, item)
+        for key, reason, item in zip(keys, reasons, whole, strict=True)
         if reason
     ]
-    rows = frame.with_columns(pl.Series("item_key", keys, pl.String)).filter(reasons == "")
+    own = [pl.Series("item_key", keys, pl.String), pl.Series("item", whole, pl.String)]
+    rows = frame.with_columns(own).filter(reasons == "")
     return Piece(rows, rejected, Counter(_unknown(target, items)))
 
 
@@ -169,6 +173,8 @@ def _values(column: sa.Column[Any], items: Sequence[Item], said: list[list[str]]
             values[place] = None if kind == "NULL" else read(kind, content)
         except _Malformed as error:
             said[place].append(f"{attribute} {error}")
+        except RecursionError:
+            said[place].append(f"{attribute} is nested too deeply")
     return values
 
 
@@ -209,17 +215,24 @@ def _text(text: str) -> str:
     return text
 
 
+def _decimal(text: str) -> Decimal:
+    # Decimal alone also takes blanks, underscores, other scripts' digits, and NaN.
+    if not NUMBER.fullmatch(text):
+        raise _Malformed("is not a number")
+    return Decimal(text)
+
+
 def _number(text: str, places: int, limit: int) -> Decimal:
     try:
-        value = Decimal(text).quantize(Decimal(1).scaleb(-places), context=EXACT)
+        value = _decimal(text).quantize(Decimal(1).scaleb(-places), context=EXACT)
         # Not abs(), which rounds to the 28 digits of the usual context.
         if value.copy_abs() < limit:
             return value
     except Inexact:
         reason = f"has more than {places} decimals" if places else "is not a whole number"
         raise _Malformed(reason) from None
-    except InvalidOperation:
-        raise _Malformed("is not a number") from None
+    except InvalidOperation:  # more digits than EXACT has
+        pass
     raise _Malformed("is too large")
 
 
@@ -238,15 +251,23 @@ def _json(kind: str, content: Any) -> str:
         pairs = [(_json("S", name), inner) for name, inner in sorted(content.items())]
         return f"{{{', '.join(f'{name}: {_json(*p)}' for name, i in pairs for p in i.items())}}}"
     if kind in ("L", "SS", "NS", "BS"):
-        ordered = sorted(content, key=Decimal if kind == "NS" else None) if kind != "L" else content
+        by = _decimal if kind == "NS" else None
+        ordered = content if kind == "L" else sorted(content, key=by)
         each = [
             pair for one in ordered for pair in (one if kind == "L" else {kind[0]: one}).items()
         ]
         return f"[{', '.join(_json(*pair) for pair in each)}]"
     if kind in ("N", "NULL"):
-        return str(Decimal(content)) if kind == "N" else "null"
+        return str(_decimal(content)) if kind == "N" else "null"
     plain = _base64(content) if kind == "B" else content
     return json.dumps(_text(plain) if isinstance(plain, str) else plain, ensure_ascii=False)
+
+
+def _whole(item: Item) -> str:
+    try:
+        return json.dumps(item, default=_base64, sort_keys=True)
+    except RecursionError:  # DynamoDB itself ends at 32 levels
+        return json.dumps("an item that is nested too deeply")
 
 
 def _base64(data: bytes) -> str:
