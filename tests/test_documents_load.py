@@ -349,6 +349,37 @@ def test_two_loads_at_once_are_one_after_the_other(
     assert admin.execute(f"SELECT count(DISTINCT load_id) FROM {place}.loads").fetchone() == (2,)
 
 
+def test_loads_wait_for_each_other_where_another_isolation_is_usual(
+    apart: sa.URL, project: Path
+) -> None:
+    (project / "workbench.toml").write_text(
+        f'[sources.warehouse]\nurl = "{apart.set(username="strict").render_as_string()}"\n'
+        "read_only = false\n"
+    )
+    lock = [LOCK_CLASS, "waited"]
+    with session(apart) as admin, ThreadPoolExecutor(2) as pool:
+        admin.execute("CREATE ROLE strict LOGIN SUPERUSER")
+        admin.execute("ALTER ROLE strict SET default_transaction_isolation = 'repeatable read'")
+        documents.load(shaped(items("a")), schema="waited")
+        admin.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", lock)
+        loading = [pool.submit(documents.load, shaped(items(name)), schema="waited")
+                   for name in "bc"]  # fmt: skip
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        while admin.execute(waiting).fetchone() != (2,) and not any(j.done() for j in loading):
+            admin.execute("SELECT pg_sleep(0.01)")
+        let = admin.execute("SELECT clock_timestamp()").fetchone()
+        admin.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", lock)
+        assert [changes(job.result(), "cases") for job in loading] == [(0, 20, 0, 20)] * 2
+        # The list of loads is in the order in which they took effect, not in that of their calls.
+        [(last,)] = admin.execute("SELECT DISTINCT case_number FROM waited.cases").fetchall()
+        [latest, other] = admin.execute(
+            "SELECT load_id, loaded_at FROM waited.loads GROUP BY 1, 2 ORDER BY 2 DESC LIMIT 2"
+        ).fetchall()
+        assert latest[0] == loading["bc".index(last)].result().id
+        assert let is not None
+        assert latest[1] > other[1] > let[0]
+
+
 def test_a_load_that_waits_too_long_for_another_says_so(
     place: str, admin: psycopg.Connection[Any]
 ) -> None:
@@ -473,6 +504,101 @@ def test_rows_that_vanish_on_the_way_are_noticed(
     with pytest.raises(DataError, match="audit would hold 29 rows where 30 were shaped"):
         documents.load(shaped(items("b", 30)), schema=place)
     assert held(admin, place) == all_of("a")
+
+
+ALTERED = [  # what the owner did to the table, and which columns do not hold what was shaped
+    ("ALTER TABLE {0}.cases ALTER amount TYPE numeric(12,0)", "amount"),
+    ("ALTER TABLE {0}.cases ALTER daily_interest TYPE float8", "daily_interest"),
+    ("ALTER TABLE {0}.cases ALTER amount TYPE float4, ALTER closed_at TYPE timestamptz(0)",
+     "amount, closed_at"),
+    ("CREATE FUNCTION {0}.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+     "CREATE TRIGGER t BEFORE UPDATE ON {0}.cases FOR EACH ROW EXECUTE FUNCTION {0}.f()",
+     "case_number, amount, daily_interest, closed_at"),
+    ("CREATE FUNCTION {0}.f() RETURNS trigger LANGUAGE plpgsql AS"
+     " 'BEGIN NEW.status = upper(NEW.status); NEW.amount = NULL; RETURN NEW; END';"
+     "CREATE TRIGGER t BEFORE UPDATE ON {0}.cases FOR EACH ROW EXECUTE FUNCTION {0}.f()",
+     "status, amount"),
+    ("CREATE FUNCTION {0}.f() RETURNS trigger LANGUAGE plpgsql AS"
+     " 'BEGIN NEW.document_id = lower(NEW.document_id); RETURN NEW; END';"
+     "CREATE TRIGGER t BEFORE INSERT ON {0}.cases FOR EACH ROW EXECUTE FUNCTION {0}.f()",
+     "document_id"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("altered", "columns"), ALTERED)
+def test_values_that_become_others_on_the_way_are_noticed(
+    place: str, admin: psycopg.Connection[Any], altered: str, columns: str
+) -> None:
+    documents.load(shaped(items("a")), schema=place)
+    admin.execute(altered.format(place))
+    exact = {
+        "amount": {"N": "10.55"}, "daily_interest": {"N": "1.123456789012345678"},
+        "closed_at": {"S": "2026-01-01T00:00:00.7Z"},
+    }  # fmt: skip
+    with pytest.raises(DataError) as caught:
+        documents.load(shaped(items("b", 21, **exact)), schema=place)
+    assert f"would hold other values than were shaped in {columns}: nothing" in str(caught.value)
+    assert held(admin, place) == all_of("a")
+
+
+def test_a_float_that_holds_what_was_shaped_is_loaded(
+    place: str, admin: psycopg.Connection[Any]
+) -> None:
+    documents.load(shaped(items("a")), schema=place)
+    admin.execute(f"ALTER TABLE {place}.cases ALTER amount TYPE float8, ALTER status TYPE text")
+    load = documents.load(shaped(items("b", amount={"N": "10.55"})), schema=place)
+    assert changes(load, "cases") == (0, 20, 0, 20)
+    assert documents.load(shaped(items("b", amount={"N": "10.55"})), schema=place).changes == 0
+
+
+@pytest.mark.parametrize("kind", ["VIEW", "MATERIALIZED VIEW"])
+@pytest.mark.parametrize("table", ["templates", "loads"])
+def test_a_view_in_place_of_a_table_is_told(
+    place: str, admin: psycopg.Connection[Any], kind: str, table: str
+) -> None:
+    documents.load(shaped(items("a")), schema=place)
+    admin.execute(f"ALTER TABLE {place}.{table} RENAME TO kept")
+    admin.execute(f"CREATE {kind} {place}.{table} AS SELECT * FROM {place}.kept")
+    with pytest.raises(DataError, match=f"{place}.{table} is no table, and a load needs one"):
+        documents.load(shaped(items("b")), schema=place)
+
+
+def test_a_merge_may_take_longer_than_an_answer_of_the_server(
+    place: str, admin: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents.load(shaped(items("a")), schema=place)
+    monkeypatch.setattr("workbench.postgresql.GRACE", 0.1)
+    # Longer than the limit of "hasty", and the 0.1 s that are added to it.
+    admin.execute(
+        f"CREATE FUNCTION {place}.f() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END';"
+        f"CREATE TRIGGER t BEFORE INSERT ON {place}.audit EXECUTE FUNCTION {place}.f()"
+    )
+    with connect("hasty") as db:
+        assert (
+            changes(documents.load(shaped(items("b", 30)), "hasty", schema=place), "audit")[3] == 30
+        )
+        # The connection is the same, and has its limit again.
+        limits = db._attempt("The look", lambda c: c.connection.driver_connection.limit)  # type: ignore[union-attr]
+        assert limits == 0.6
+
+
+@pytest.mark.parametrize("name", ["a%b", "a%%b", "a :b", 'q"x', "sélect", "Up per"])
+def test_a_schema_may_have_any_name(place: str, admin: psycopg.Connection[Any], name: str) -> None:
+    name = f"{place} {name}"
+    quoted = psycopg.sql.Identifier(name).as_string(admin)
+    try:
+        documents.load(shaped(items("a")), schema=name)
+        assert documents.load(shaped(items("a")), schema=name).changes == 0
+        assert held(admin, quoted) == all_of("a")
+    finally:
+        admin.execute(f"DROP SCHEMA IF EXISTS {quoted} CASCADE")
+
+
+@pytest.mark.parametrize(("name", "trial"), [("", False), ("é" * 32, False), ("x" * 58, True)])
+def test_a_schema_needs_a_name_that_the_server_can_keep(place: str, name: str, trial: bool) -> None:
+    with pytest.raises(UsageError, match="schema's name has 1 to 63 bytes"):
+        documents.load(shaped(items("a"), trial=trial), schema=name)
 
 
 # A server of its own

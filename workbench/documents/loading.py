@@ -20,6 +20,7 @@ from workbench.errors import ConnectionFailed, DataError, QueryError, UsageError
 
 LOCK_CLASS = 0x646F6373  # "docs": the first half of the advisory lock, the schema is the second
 ROWS = 10_000  # sent at once
+LONGEST = 63  # bytes of a name in PostgreSQL, which cuts off the rest
 CHANGES = ("added", "changed", "removed")
 ESCAPES = {"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"}  # of COPY's text format
 
@@ -81,6 +82,8 @@ def load(
             "Say allow_empty=True if it is meant to be empty; the warehouse is as it was.",
         )
     place = f"{schema}_trial" if shaped.trial else schema
+    if not schema or len(place.encode()) > LONGEST:
+        raise UsageError(f"A schema's name has 1 to {LONGEST} bytes, and {place!r} does not.")
     with connect(warehouse) as db:
         if db.engine.dialect.name != "postgresql":
             raise UsageError(f"Source {warehouse!r} is no PostgreSQL; documents go into one.")
@@ -90,20 +93,32 @@ def load(
                 "Set read_only = false for the source if it is meant to be written to.",
             )
         patience = db.source.call_timeout
-        return db._attempt("The load", lambda c: _load(c, shaped, warehouse, place, patience))
+
+        def work(connection: sa.Connection) -> Load:
+            # Merging millions of rows may take longer than any other answer. A server that is
+            # gone is noticed by keepalives, and waiting for locks has its own limit.
+            driver: Any = connection.connection.driver_connection
+            limit, driver.limit = driver.limit, None
+            try:
+                return _load(connection, shaped, warehouse, place, patience)
+            finally:
+                driver.limit = limit
+
+        return db._attempt("The load", work)
 
 
 def _load(
     connection: sa.Connection, shaped: Shaped, warehouse: str, schema: str, patience: float
 ) -> Load:
-    targets, now = tables(schema), datetime.now(UTC)
-    identity = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-    transaction = connection.begin()
-    # Each exchange with the server has its limit; a COPY as a whole may take longer.
+    targets, transaction = tables(schema), connection.begin()
+    # Else, where another level is usual, it would not see what the load before it has done.
+    connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
     connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
     connection.execute(sa.text(f"SET LOCAL lock_timeout = {int(patience * 1000)}"))
     lock = sa.func.pg_advisory_xact_lock(LOCK_CLASS, sa.func.hashtext(schema))
     connection.execute(sa.select(lock))
+    now = datetime.now(UTC)
+    identity = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     _prepare(connection, schema, targets)
     merged = [_merge(connection, targets[name], frame) for name, frame in shaped.frames.items()]
     counts = shaped.reconciliation.hstack(pl.DataFrame(merged)).with_columns(
@@ -134,13 +149,18 @@ def _prepare(connection: sa.Connection, schema: str, targets: dict[str, sa.Table
     targets["cases"].metadata.create_all(connection)
     held = sa.inspect(connection).get_multi_columns(schema=schema, filter_names=list(targets))
     for name, table in targets.items():
+        if (schema, name) not in held:
+            raise DataError(
+                f"{schema}.{name} is no table, and a load needs one.",
+                "Rename the view: a table that is missing is made.",
+            )
         if lacks := {*table.columns.keys()} - {column["name"] for column in held[schema, name]}:
             raise DataError(
                 f"The table {schema}.{name} lacks {', '.join(sorted(lacks))}.",
                 "Add these columns, or rename the table: one that is missing is made.",
             )
     named = ", ".join(_named(connection, targets[name]) for name in SOURCES)
-    connection.execute(sa.text(f"LOCK TABLE {named} IN SHARE ROW EXCLUSIVE MODE"))
+    connection.exec_driver_sql(f"LOCK TABLE {named} IN SHARE ROW EXCLUSIVE MODE")
 
 
 def _merge(connection: sa.Connection, table: sa.Table, frame: pl.DataFrame) -> dict[str, int]:
@@ -158,34 +178,55 @@ def _merge(connection: sa.Connection, table: sa.Table, frame: pl.DataFrame) -> d
     )  # fmt: skip
     staged.create(connection)
     _copy(connection, staged, frame)
-    connection.execute(sa.text(f"ANALYZE {_named(connection, staged)}"))
+    connection.exec_driver_sql(f"ANALYZE {_named(connection, staged)}")
 
     same = sa.and_(*(table.c[name] == staged.c[name] for name in key))
     rest = {name: staged.c[name] for name in names if name not in key}
-    differs = sa.or_(*(table.c[name].is_distinct_from(staged.c[name]) for name in rest))
+    differing = {name: _differ(table.c[name], staged.c[name]) for name in rest}
     new = sa.select(staged).where(~sa.exists().where(same).correlate(staged))
     statements = {
         "removed": sa.delete(table).where(~sa.exists().where(same).correlate(table)),
-        "changed": sa.update(table).values(rest).where(same, differs),
+        "changed": sa.update(table).values(rest).where(same, sa.or_(*differing.values())),
         "added": sa.insert(table).from_select(names, new),
     }
     counted = {"preserve_rowcount": True}
     done = {name: connection.execute(one, execution_options=counted).rowcount
             for name, one in statements.items()}  # fmt: skip
-    loaded = connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+    either = table.outerjoin(staged, same)
+    paired = sa.func.count(staged.c[key[0]])
+    checks = [sa.func.bool_or(differ).filter(same) for differ in differing.values()]
+    check = sa.select(sa.func.count(), paired, *checks).select_from(either)
+    loaded, found, *odd = connection.execute(check).one()
     if loaded != frame.height:
         raise DataError(
             f"The table {table.fullname} would hold {loaded:,} rows where {frame.height:,} were "
             "shaped: nothing was loaded.",
             f"Look for rows with the same {', '.join(key)}, and for triggers and rules.",
         )
+    lost = [name for name, one in zip(differing, odd, strict=True) if one]
+    if lost := key if found != loaded else lost:
+        raise DataError(
+            f"The table {table.fullname} would hold other values than were shaped in "
+            f"{', '.join(lost)}: nothing was loaded.",
+            "Look at the types of these columns, and for triggers and rules.",
+        )
     return {"loaded": loaded, **{name: done[name] for name in CHANGES}}
+
+
+def _differ(kept: sa.Column[Any], wanted: sa.Column[Any]) -> sa.ColumnElement[bool]:
+    differ = kept.is_distinct_from(wanted)
+    if isinstance(wanted.type, sa.Numeric):
+        # A column of floats is compared by floats, which hide the digits that it cannot hold.
+        return differ | sa.cast(kept, sa.Numeric()).is_distinct_from(wanted)
+    return differ
 
 
 def _copy(connection: sa.Connection, table: sa.Table, frame: pl.DataFrame) -> None:
     """Send a frame by COPY; raises DataError unless every row of it arrived."""
     quote = connection.dialect.identifier_preparer.quote
-    statement = f"COPY {_named(connection, table)} ({', '.join(map(quote, frame.columns))})"
+    # Its percent signs are doubled for statements that have parameters, as COPY has not.
+    named = _named(connection, table).replace("%%", "%")
+    statement = f"COPY {named} ({', '.join(map(quote, frame.columns))})"
     driver: Any = connection.connection.driver_connection
     with driver.cursor() as cursor:
         with cursor.copy(f"{statement} FROM STDIN") as copy:
