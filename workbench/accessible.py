@@ -71,12 +71,11 @@ def fingerprint(db: Database) -> str:
 def with_parents(db: Database, listed: Sequence[Listed]) -> list[Listed]:
     """Add the tables of schemas that foreign keys lead to."""
     found, seen = [*listed], {each.schema for each in listed}
-    keys = [key for each in listed for key in each.table.foreign_keys]
-    while ahead := {key.to_schema for key in keys if key.to_schema} - seen:
-        seen |= ahead
-        more = list_tables(db, sorted(ahead))
-        keys = [key for each in more for key in each.table.foreign_keys]
-        found += more
+    keys = (key for each in found for key in each.table.foreign_keys)  # of those added, too
+    for schema in (key.to_schema for key in keys):
+        if schema and schema not in seen:
+            seen.add(schema)
+            found += list_tables(db, [schema])
     return found
 
 

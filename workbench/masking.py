@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import hmac
 import re
+import secrets
+import time
 from collections import defaultdict
 from collections.abc import MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
 
@@ -19,10 +23,12 @@ from workbench.errors import UsageError, nearest
 from workbench.profiling import contents, patterns
 from workbench.profiling.model import Column, Table
 from workbench.profiling.names import words
+from workbench.settings import cache_folder
 
 Place = tuple[str, str, str]  # schema, table, column
 Tables = Sequence[tuple[str, Table]]  # each with its schema
 DIGITS = 16  # hexadecimal, of a token
+KEPT = 7 * 24 * 3600  # seconds that a key is kept for an extract to be completed
 # Fewer than a profile asks for: to hide too much costs less than to show too much.
 SHARE = 0.2
 COMMENT = re.compile(
@@ -105,6 +111,27 @@ def spread(masked: MutableMapping[Place, str], tables: Tables) -> None:
             if there not in masked:
                 masked[there] = f"tied by a foreign key to {'.'.join(place)}"
                 waiting.append(there)
+
+
+def key_file(extract: str) -> Path:
+    """Say where the key of an extract is until all is written: never beside the samples."""
+    return cache_folder() / "extracts" / extract
+
+
+def make_key(extract: str) -> None:
+    """Make a key, which only this user may read."""
+    place = key_file(extract)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.touch(0o600)
+    place.write_bytes(secrets.token_bytes(32))
+
+
+def forget_keys() -> None:
+    """Delete the keys of extracts that nobody completed in time."""
+    for key in key_file("").glob("*"):
+        with suppress(FileNotFoundError):
+            if key.stat().st_mtime < time.time() - KEPT:
+                key.unlink()
 
 
 def mask(frame: pl.DataFrame, columns: Sequence[str], key: bytes) -> pl.DataFrame:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +148,21 @@ def read_me(info: Mapping[str, Any], samples: Sequence[Sample], closed: Sequence
 def pretty(content: Any) -> bytes:
     """Write JSON for people."""
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def read_info(path: Path) -> dict[str, Any] | None:
+    """Read how samples were begun; None: nobody did, or it is not told whole.
+
+    The folder may come from anybody: the names in it lead nowhere else.
+    """
+    with suppress(FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
+        info: dict[str, Any] = read_json(path)
+        names = [info["extract"], *chain.from_iterable(info["files"].values())]
+        plain = all(re.fullmatch(r"\w[\w.-]*", name) for name in names)
+        whole = isinstance(info["request"], dict) and isinstance(info["complete"], bool)
+        if plain and whole and re.fullmatch(r"[\dT:-]+", info["started"]):
+            return info
+    return None
 
 
 def read_json(path: Path) -> Any:

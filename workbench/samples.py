@@ -11,7 +11,6 @@ import os
 import re
 import secrets
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -36,11 +35,11 @@ from workbench.sample_files import (
     csv_text,
     json_rows,
     pretty,
+    read_info,
     read_json,
     read_me,
     structure,
 )
-from workbench.settings import cache_folder
 from workbench.statements import begins_select, compiled
 
 if TYPE_CHECKING:
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
 
 INFO, TABLES, README = "database_info.json", "accessible_tables.json", "README.txt"
 MOST_ROWS = 100_000  # of a table
-KEPT = 7 * 24 * 3600  # seconds that the key of an extract is kept for its completion
 HELD = ("bytea", "json", "jsonb")
 
 
@@ -108,7 +106,7 @@ def _opened(folder: Path, request: Mapping[str, Any], anew: bool, *, own: bool) 
     if not own and not folder.absolute().parent.is_dir():
         raise UsageError(f"There is no folder {folder.parent} to make {folder.name} in.")
     folder.mkdir(parents=own, exist_ok=True)
-    before = _before(folder)
+    before = read_info(folder / INFO)
     ours = {INFO, TABLES, README, *chain.from_iterable(before["files"].values() if before else ())}
     # Folders of a process that was killed outright.
     left = {x for x in folder.glob(".*.partial/") if x.name[1:].rsplit(".", 2)[0] in ours}
@@ -117,7 +115,7 @@ def _opened(folder: Path, request: Mapping[str, Any], anew: bool, *, own: bool) 
         raise UsageError(f"{folder} holds something else than samples.", hint)
     for old in left:
         shutil.rmtree(old)
-    _forget_keys()
+    masking.forget_keys()
     if before:
         if not anew:
             asked = before["request"]
@@ -128,43 +126,16 @@ def _opened(folder: Path, request: Mapping[str, Any], anew: bool, *, own: bool) 
             return before
         for name in ours - {INFO}:
             (folder / name).unlink(missing_ok=True)
-        _key_file(before).unlink(missing_ok=True)
-    new = {"extract": secrets.token_hex(8), "started": now(), "request": request, "files": {}}
+        masking.key_file(before["extract"]).unlink(missing_ok=True)
+    extract = secrets.token_hex(8)
     if not request["unmasked"]:
-        place = _key_file(new)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.touch(0o600)
-        place.write_bytes(secrets.token_bytes(32))
-    return {**new, "complete": False}
-
-
-def _before(folder: Path) -> dict[str, Any] | None:
-    """Read how an earlier try began; None: there was none."""
-    with suppress(FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
-        info: dict[str, Any] = read_json(folder / INFO)
-        parts = [isinstance(info["request"], dict), isinstance(info["complete"], bool)]
-        names = [info["extract"], *chain.from_iterable(info["files"].values())]
-        parts += [re.fullmatch(r"\w[\w.-]*", name) is not None for name in names]
-        if all(parts) and re.fullmatch(r"[\dT:-]+", info["started"]):
-            return info
-    return None
-
-
-def _forget_keys() -> None:
-    """Delete the keys of extracts that nobody completed in time."""
-    for key in (cache_folder() / "extracts").glob("*"):
-        with suppress(FileNotFoundError):
-            if key.stat().st_mtime < time.time() - KEPT:
-                key.unlink()
+        masking.make_key(extract)
+    new = {"extract": extract, "started": now(), "request": request}
+    return {**new, "complete": False, "files": {}}
 
 
 def _parts(listed: Sequence[Listed]) -> masking.Tables:
     return [(each.schema, each.table) for each in listed]
-
-
-def _key_file(info: Mapping[str, Any]) -> Path:
-    """Say where the key of the tokens is until all is written: never beside the samples."""
-    return cache_folder() / "extracts" / Path(info["extract"]).name
 
 
 @dataclass
@@ -270,7 +241,7 @@ class _Extract:
 
     def _key(self) -> bytes:
         with suppress(FileNotFoundError):
-            return _key_file(self.info).read_bytes()
+            return masking.key_file(self.info["extract"]).read_bytes()
         said = f"The key of the tokens in {self.folder} is gone, so nothing can be added to it."
         raise UsageError(said, "Begin anew with --overwrite (overwrite=True).")
 
@@ -286,7 +257,7 @@ class _Extract:
         self._write(README, read_me(self.info, samples, skipped).encode())
         self._write(INFO, pretty(self.info))
         if complete:
-            _key_file(self.info).unlink(missing_ok=True)
+            masking.key_file(self.info["extract"]).unlink(missing_ok=True)
 
     def _write(self, name: str, content: bytes) -> None:
         with extracts.told(self.folder / name), extracts.whole(self.folder / name, True) as path:
