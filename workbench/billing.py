@@ -325,17 +325,18 @@ def _undone(reversals: sa.FromClause) -> sa.Select[Any]:
 
 
 def _standing(book: Book, day: dt.date | None = None) -> sa.Subquery:
-    """Judge the booked reversals that no other one undoes; one without a `problem` undoes."""
+    """Judge the booked reversals that no other one undoes; one without a `problem` undoes.
+
+    A reversal of a reversal is taken as it is, even if a third one undoes it.
+    """
     e, again, o = _entries(book), _entries(book), _entries(book)
     opposite = _undoes(again, o) & (again.c.amount == -o.c.amount)
     undone = _undone(again).select_from(again.join(o, opposite)).where(_booked(again, day))
     keys = (e.c.reverses_id, e.c.account_id, e.c.currency)
     order = (e.c.moment, e.c.transaction_id)
     turn = sa.func.row_number().over(partition_by=keys, order_by=order).label("turn")
-    kept = sa.select(e, turn).where(
-        e.c.type == "REVERSAL", _booked(e, day), e.c.transaction_id.not_in(undone)
-    )
-    r = kept.subquery("r")
+    stands = sa.and_(e.c.type == "REVERSAL", _booked(e, day), e.c.transaction_id.not_in(undone))
+    r = sa.select(e, turn).where(stands).subquery("r")
     rest = r.c.amount + o.c.amount
     problem = sa.case(
         (r.c.reverses_id.is_(None), "names no original"),
