@@ -1,5 +1,7 @@
 # Everything lives in .venv; `make help` lists what there is to do.
 PYTHON ?= python3
+# Where this is the environment's own, it would go with it.
+BASE    = $(shell $(PYTHON) -c 'import sys; print(sys._base_executable)')
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.made-from-lock
@@ -19,11 +21,11 @@ $(STAMP): requirements.lock
 	  || { echo "workbench needs Python 3.11 or newer; say which: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	rm -rf $(VENV)
 ifneq ($(UV),)
-	$(UV) venv --quiet --seed --python $(PYTHON) $(VENV)
+	$(UV) venv --quiet --seed --python $(BASE) $(VENV)
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 else
-	$(PYTHON) -m venv $(VENV)
+	$(BASE) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 endif
