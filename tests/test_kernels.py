@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -486,6 +487,20 @@ def test_an_import_that_does_not_end_costs_no_kernel_that_works(
             assert ask(client, "print('alive')") == "alive"
     finally:
         server.stop()
+
+
+def test_notebooks_are_looked_at_by_many_threads_at_once() -> None:
+    cells = [{"cell_type": "code", "source": "import json\n" + "x = [f(y) for y in z]\n" * 300}]
+    threshold, pause = gc.get_threshold(), lambda *_: time.sleep(0.0001)
+    gc.set_threshold(50)
+    gc.callbacks.append(pause)  # a collection lets another thread go on
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            found = list(threads.map(lambda _: kernels.imports_of({"cells": cells}), range(12)))
+    finally:
+        gc.callbacks.remove(pause)
+        gc.set_threshold(*threshold)
+    assert found == [{"json"}] * 12
 
 
 def test_warm_kernels_are_switched_off(

@@ -173,7 +173,7 @@ class _Server:
             kernel.close()
 
 
-_lock = threading.Lock()
+_lock, _parsing = threading.Lock(), threading.Lock()
 _server: _Server | None = None
 _told: set[str] = set()
 
@@ -213,8 +213,8 @@ def unavailable() -> str:
 
 def _forget() -> None:
     """Leave forkserver and kernels to the process that was forked here: they are its own."""
-    global _server, _lock
-    _lock = threading.Lock()
+    global _server, _lock, _parsing
+    _lock, _parsing = threading.Lock(), threading.Lock()
     if _server:
         atexit.unregister(_server.stop)
         _server.let_go()
@@ -341,7 +341,9 @@ def imports_of(notebook: Mapping[str, Any]) -> set[str]:
 def _parsed(source: str) -> ast.Module:
     """Parse a cell without its magics; one that is not Python counts as empty."""
     for text in source, re.sub(r"(?m)^(\s*)[%!].*", r"\1pass", source):
-        with suppress(SyntaxError, ValueError):
+        # One thread at a time: until 3.11.9 and 3.12.3 Python counts the depth of all together
+        # (a fault of its own), and raises SystemError.
+        with suppress(SyntaxError, ValueError), _parsing:
             return ast.parse(text)
     return ast.parse("")
 
