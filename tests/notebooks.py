@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from bs4 import BeautifulSoup
 
 
 def make_notebook(path: Path, *sources: str, parameters: str = "x: int = 1") -> Path:
@@ -35,3 +36,15 @@ def only_run(folder: Path) -> tuple[dict[str, Any], str, nbformat.NotebookNode]:
         (run / "report.html").read_text(encoding="utf-8"),
         nbformat.read(run / "notebook.ipynb", as_version=4),
     )
+
+
+def page_of(folder: Path) -> BeautifulSoup:
+    """The report of a run folder."""
+    return BeautifulSoup((folder / "report.html").read_text("utf-8"), "html.parser")
+
+
+def table_in(page: BeautifulSoup, caption: str) -> list[list[str]]:
+    """The texts of the body of the only table with such a caption."""
+    [found] = [t for t in page("table") if t.caption and caption in t.caption.get_text()]
+    rows = found.select("tbody tr")
+    return [[td.get_text(" ", strip=True) for td in row(["th", "td"])] for row in rows]

@@ -19,13 +19,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from conftest import ROOT
+from doors import DoorHandler, serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from moto.secretsmanager.models import secretsmanager_backends
@@ -40,7 +40,7 @@ from workbench.errors import CredentialsError
 from workbench.redaction import MARK, Secrets
 
 READER = {"username": "u", "password": "blue-tiger"}
-REGION, ACCOUNT = "eu-central-1", "123456789012"
+REGION, ACCOUNT, JSON = "eu-central-1", "123456789012", "application/x-amz-json-1.1"
 DOCS = (ROOT / "docs" / "credentials.md").read_text(encoding="utf-8")
 POLICIES = [
     text for text in re.findall(r"^```json\n(.*?)^```", DOCS, re.M | re.S) if "kms:" in text
@@ -91,41 +91,25 @@ def shared() -> Iterator[Aws]:
     port = moto.get_host_and_port()[1]
     door = Door("")
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Handler(DoorHandler):
+        def do_POST(self) -> None:  # noqa: N802
             body = self.rfile.read(int(self.headers["Content-Length"]))
             door.seen[self.headers.get("X-Amz-Target", "").split(".")[-1]] += 1
             if door.gate:
                 with suppress(threading.BrokenBarrierError):
                     door.gate[0].wait(door.gate[1])
             if code := next(door.throttle, None):
-                self.answer(400, json.dumps({"__type": code}).encode())
+                self.answer(400, json.dumps({"__type": code}).encode(), Content_Type=JSON)
                 return
             inner = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
             # The headers as they came: the signature covers the host that the client asked.
             inner.request("POST", self.path, body, dict(self.headers))
             answer = inner.getresponse()
-            self.answer(answer.status, answer.read())
+            self.answer(answer.status, answer.read(), Content_Type=JSON)
             inner.close()
 
-        def answer(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", "application/x-amz-json-1.1")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_words: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    door.url = f"http://127.0.0.1:{server.server_port}"
-    yield Aws(door, f"http://127.0.0.1:{port}")
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Handler) as door.url:
+        yield Aws(door, f"http://127.0.0.1:{port}")
     moto.stop()
 
 

@@ -5,30 +5,23 @@ from __future__ import annotations
 import csv
 import json
 import os
-import secrets
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from bs4 import BeautifulSoup
 from commands import command
 from conftest import ROOT
+from dynamodb import fill
 
-from notebooks import runs_in
+from notebooks import page_of, runs_in, table_in
 from workbench import connect
 from workbench.running.parameters import read_parameters
 
 NOTEBOOK = ROOT / "notebooks" / "document_pipeline.ipynb"
 EVIL = "<script>alert(1)</script>"
 WHEN = {"S": "2026-01-08T10:00:00Z"}
-KEYS = {
-    "documents": {"document_id": "S"}, "metadata": {"document_id": "S"},
-    "templates": {"template_id": "S", "version": "N"},
-    "audit": {"document_id": "S", "sequence": "N"},
-}  # fmt: skip
 Runs = Callable[..., tuple[subprocess.CompletedProcess[str], Path, dict[str, Any]]]
 
 
@@ -53,19 +46,7 @@ ITEMS = {
 @pytest.fixture(scope="module")
 def run(moto: str, schema: str, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """Run the notebook from the source "evil" into a schema of this module's own."""
-    prefix, session = f"n{secrets.token_hex(4)}-", boto3.Session("testing", "testing")
-    client = session.client("dynamodb", endpoint_url=moto, region_name="eu-central-1")
-    for name, key in KEYS.items():
-        client.create_table(
-            TableName=prefix + name, BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": part, "KeyType": how}
-                       for part, how in zip(key, ("HASH", "RANGE"), strict=False)],
-            AttributeDefinitions=[{"AttributeName": part, "AttributeType": kind}
-                                  for part, kind in key.items()],
-        )  # fmt: skip
-        for item in ITEMS[name]:
-            client.put_item(TableName=prefix + name, Item=item)
-    client.close()
+    prefix = fill(moto, ITEMS)
     environment = {
         "AWS_ENDPOINT_URL": moto, "AWS_DEFAULT_REGION": "eu-central-1",
         "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing",
@@ -87,16 +68,6 @@ def run(moto: str, schema: str, tmp_path_factory: pytest.TempPathFactory) -> Run
     return once
 
 
-def report(folder: Path) -> BeautifulSoup:
-    return BeautifulSoup((folder / "report.html").read_text("utf-8"), "html.parser")
-
-
-def table(page: BeautifulSoup, caption: str) -> list[list[str]]:
-    [found] = [t for t in page("table") if t.caption and caption in t.caption.get_text()]
-    rows = found.select("tbody tr")
-    return [[td.get_text(" ", strip=True) for td in row(["th", "td"])] for row in rows]
-
-
 def test_every_item_is_accounted_for_and_none_means_anything(run: Runs, schema: str) -> None:
     done, newest, told = run("csv=true")
     assert done.returncode == 0, done.stderr
@@ -105,17 +76,17 @@ def test_every_item_is_accounted_for_and_none_means_anything(run: Runs, schema: 
     figures = {figure["name"]: figure["value"] for figure in told["figures"]}
     assert figures == {"items scanned": 36, "items rejected": 3, "rows in the warehouse": 33}
     assert {source["name"] for source in told["sources"]} == {"evil", "warehouse"}
-    page = report(newest)
-    assert table(page, "From DynamoDB to the warehouse") == [
+    page = page_of(newest)
+    assert table_in(page, "From DynamoDB to the warehouse") == [
         ["cases", "33", "30", "3", "30"], ["metadata", "1", "1", "0", "1"],
         ["templates", "1", "1", "0", "1"], ["audit", "1", "1", "0", "1"],
     ]  # fmt: skip
-    assert table(page, "Rows by what became of them")[0] == ["cases", "30", "0", "0", "0"]
-    assert table(page, "Why items were rejected") == [
+    assert table_in(page, "Rows by what became of them")[0] == ["cases", "30", "0", "0", "0"]
+    assert table_in(page, "Why items were rejected") == [
         ["cases", "amount is a text, not a number", "3"]
     ]
-    assert table(page, "Attributes without a column") == [["cases", EVIL, "33", "a text"]]
-    assert table(page, "Not sent yet")[0][2] == EVIL
+    assert table_in(page, "Attributes without a column") == [["cases", EVIL, "33", "a text"]]
+    assert table_in(page, "Not sent yet")[0][2] == EVIL
     assert not page.find("script")
     assert "never shown" not in page.get_text()
     assert (newest / "report.html").stat().st_size < 150_000
@@ -136,7 +107,7 @@ def test_a_trial_says_where_it_went(run: Runs, schema: str) -> None:
     assert done.returncode == 0, done.stderr
     [warning] = [w["message"] for w in told["warnings"] if "trial" in w["message"]]
     assert f"{schema}_trial" in warning
-    assert [row[4] for row in table(report(newest), "From DynamoDB")] == ["2", "1", "1", "1"]
+    assert [row[4] for row in table_in(page_of(newest), "From DynamoDB")] == ["2", "1", "1", "1"]
     with connect("warehouse") as db:
         assert db.read(f"SELECT count(*) AS n FROM {schema}.cases").item() == 30
         assert db.read(f"SELECT count(*) AS n FROM {schema}_trial.cases").item() == 2
@@ -154,7 +125,7 @@ def test_a_reconciliation_that_does_not_add_up_fails_the_run(run: Runs, tmp_path
     checked = ROOT / "notebooks" / "validate_table.ipynb"
     done, newest, told = run(f"input={file}", "suite=documents", notebook=checked)
     assert (done.returncode, told["status"]) == (3, "data-failed")
-    failed = [row[1] for row in table(report(newest), "not kept")]
+    failed = [row[1] for row in table_in(page_of(newest), "not kept")]
     assert sorted(failed) == [
         "Every scanned item was shaped or rejected Document platform",
         "Every shaped row is in the warehouse, and no other Document platform",

@@ -8,19 +8,19 @@ import json
 import os
 import re
 import secrets
-import threading
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from conftest import ROOT
+from doors import DoorHandler, serving
+from dynamodb import KEYS, REGION, fill
 from moto.dynamodb.responses import DynamoHandler
 from moto.sts.responses import TokenResponse
 
@@ -30,14 +30,9 @@ from workbench.documents.scanning import scan
 from workbench.errors import ConnectionFailed, UsageError
 from workbench.redaction import Secrets
 
-REGION, ACCOUNT, OTHER = "eu-central-1", "123456789012", "999988887777"
+ACCOUNT, OTHER = "123456789012", "999988887777"
 ROLE = f"arn:aws:iam::{OTHER}:role/documents-reader"
 WHEN = {"S": "2026-01-09T10:00:00Z"}
-KEYS = {
-    "documents": {"document_id": "S"}, "metadata": {"document_id": "S"},
-    "templates": {"template_id": "S", "version": "N"},
-    "audit": {"document_id": "S", "sequence": "N"},
-}  # fmt: skip
 THROTTLED = "ProvisionedThroughputExceededException"
 
 
@@ -58,8 +53,8 @@ class Door:
 def shared(moto: str) -> Iterator[Door]:
     door = Door(moto=moto)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Handler(DoorHandler):
+        def do_POST(self) -> None:  # noqa: N802
             body = self.rfile.read(int(self.headers["Content-Length"]))
             action = self.headers.get("X-Amz-Target", ".AssumeRole").split(".")[-1]
             door.seen[action] += 1
@@ -79,23 +74,8 @@ def shared(moto: str) -> Iterator[Door]:
             self.answer(answer.status, content)
             inner.close()
 
-        def answer(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_words: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    door.url = f"http://127.0.0.1:{server.server_port}"
-    yield door
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Handler) as door.url:
+        yield door
 
 
 @pytest.fixture
@@ -123,26 +103,6 @@ def source(project: Path, **keys: str) -> str:
     lines = [f'{name} = "{value}"' for name, value in {"kind": "dynamodb", **keys}.items()]
     (project / "workbench.toml").write_text("\n".join(["[sources.dynamo]", *lines]))
     return "dynamo"
-
-
-def fill(moto: str, found: dict[str, list[dict[str, Any]]], **keys: str) -> str:
-    """Make the four tables in moto, and give their prefix."""
-    prefix = f"p{secrets.token_hex(4)}-"
-    client = boto3.Session(
-        keys.get("access", "testing"), keys.get("secret", "testing"), keys.get("token"), REGION
-    ).client("dynamodb", endpoint_url=moto)
-    for name, key in KEYS.items():
-        client.create_table(
-            TableName=prefix + name, BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": part, "KeyType": how}
-                       for part, how in zip(key, ("HASH", "RANGE"), strict=False)],
-            AttributeDefinitions=[{"AttributeName": part, "AttributeType": kind}
-                                  for part, kind in key.items()],
-        )  # fmt: skip
-        for item in found.get(name, ()):
-            client.put_item(TableName=prefix + name, Item=item)
-    client.close()
-    return prefix
 
 
 def document(number: int, **more: Any) -> dict[str, Any]:

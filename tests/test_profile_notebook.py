@@ -10,11 +10,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 import sqlalchemy as sa
-from bs4 import BeautifulSoup
 from commands import command
 from conftest import ROOT
 
-from notebooks import runs_in
+from notebooks import page_of, runs_in
 from workbench import connect, embedded, profile_schema, read_profile
 from workbench.profiling.model import Table
 from workbench.running.parameters import read_parameters
@@ -32,10 +31,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return runs_in(folder / "profile_schema")
 
 
-def report(run: Path) -> BeautifulSoup:
-    return BeautifulSoup((run / "report.html").read_text("utf-8"), "html.parser")
-
-
 def test_the_report_tells_what_the_database_holds(runs: list[Path]) -> None:
     names = ["colors", "coverage", "dealers", "securities"]
     with connect("demo") as db:
@@ -45,7 +40,7 @@ def test_the_report_tells_what_the_database_holds(runs: list[Path]) -> None:
     run = json.loads((runs[0] / "run.json").read_text())
     figures = {figure["name"]: figure["value"] for figure in run["figures"]}
     assert (figures["tables"], figures["rows"]) == (4, sum(rows.values()))
-    page = report(runs[0])
+    page = page_of(runs[0])
     [tables] = [t for t in page.find_all("table") if t.caption and t.caption.get_text() == "Tables"]
     cells = [[td.get_text() for td in row.find_all("td")] for row in tables.select("tbody tr")]
     assert {row[0]: row[2] for row in cells} == {name: f"{n:,}" for name, n in rows.items()}
@@ -62,12 +57,12 @@ def test_the_files_beside_the_report_hold_the_profile(runs: list[Path]) -> None:
     listed = pl.read_csv(runs[0] / "data" / "columns.csv")
     expected = [(table.name, column.name) for table in profile.tables for column in table.columns]
     assert listed.select("table", "column").rows() == expected
-    links = {a["href"] for a in report(runs[0]).select("main a")}
+    links = {a["href"] for a in page_of(runs[0]).select("main a")}
     assert {"data/profile.json", "data/columns.csv"} <= links
 
 
 def test_the_next_run_is_compared_with_the_last(runs: list[Path]) -> None:
-    first, second = (report(run).get_text(" ", strip=True) for run in runs)
+    first, second = (page_of(run).get_text(" ", strip=True) for run in runs)
     assert "Not compared: there is no earlier profile of this schema" in first
     assert "Not compared" not in second
     assert "depth" in second.split("What has changed")[-1]
@@ -122,7 +117,7 @@ def test_times_and_far_days_and_endless_numbers_are_told_as_they_are(
     [run] = runs_in(tmp_path / "profile_schema")
     [verdict] = json.loads((run / "run.json").read_text())["validations"]
     assert (verdict["passed"], verdict["message"][:5]) == (False, "gone:")
-    page = report(run)
+    page = page_of(run)
     [changes] = [t for t in page("table") if t.caption and t.caption.get_text() == "Changes"]
     assert [row.td.get_text() for row in changes.select("tbody tr")] == ["critical"]
     cells = [[c.get_text(" ", strip=True) for c in row(["th", "td"])] for row in page("tr")]
@@ -140,7 +135,7 @@ def test_a_schema_that_is_not_there_is_told_in_a_sentence(tmp_path: Path) -> Non
     done = command("run", str(NOTEBOOK), "--output", str(tmp_path), "-p", "schema", "nowhere")
     assert done.returncode == 1
     [run] = runs_in(tmp_path / "profile_schema")
-    message = report(run).select_one(".banner .message").get_text()
+    message = page_of(run).select_one(".banner .message").get_text()
     assert "nowhere" in message
     assert len(message) < 200
     assert "Traceback" not in message
@@ -181,7 +176,7 @@ def test_a_schema_that_nobody_here_designed_is_told_whole_and_short(tmp_path: Pa
         )["relname"].to_list()
     profile = read_profile(run / "data" / "profile.json")
     assert {table.name for table in profile.tables if table.kind == "table"} == set(names)
-    page = report(run)
+    page = page_of(run)
     told = [summary.b.get_text() for summary in page.select("main summary:has(b)")]
     columns = [len(profile.table(name).columns) for name in told]
     assert sum(columns[:-1]) < 240 <= sum(columns)

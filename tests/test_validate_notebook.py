@@ -10,11 +10,10 @@ from typing import Any
 
 import polars as pl
 import pytest
-from bs4 import BeautifulSoup
 from commands import command
 from conftest import ROOT
 
-from notebooks import runs_in
+from notebooks import page_of, runs_in, table_in
 from workbench import connect
 from workbench.running.parameters import read_parameters
 
@@ -42,16 +41,6 @@ def run(folder: Path, *words: str) -> tuple[subprocess.CompletedProcess[str], Pa
     done = command("run", str(NOTEBOOK), "--output", str(folder), *given)
     newest = runs_in(folder / "validate_table")[-1]
     return done, newest, json.loads((newest / "run.json").read_text(encoding="utf-8"))
-
-
-def report(folder: Path) -> BeautifulSoup:
-    return BeautifulSoup((folder / "report.html").read_text("utf-8"), "html.parser")
-
-
-def table(page: BeautifulSoup, caption: str) -> list[list[str]]:
-    [found] = [t for t in page("table") if t.caption and caption in t.caption.get_text()]
-    rows = found.select("tbody tr")
-    return [[td.get_text(" ", strip=True) for td in row(["th", "td"])] for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -91,16 +80,16 @@ def test_the_verdict_comes_first_with_what_was_seen(runs: Path, feed: pl.DataFra
     assert told["status"] == "data-failed"
     assert figures == {"expectations": 3, "expectations failed": 2,
                        "offending rows": far.height + very.height, "rows": feed.height}  # fmt: skip
-    page = report(first)
+    page = page_of(first)
     assert "Data check failed" in page.select_one(".state").get_text()
-    critical, warning = table(page, "not kept")
+    critical, warning = table_in(page, "not kept")
     assert critical[0] == "✕ critical"
     assert critical[1].startswith(f"Not far {EVIL}")
     assert f"broken by {far.height:,} of {feed.height:,} rows" in critical[2]
     worst = far.row(0, named=True)
     assert f"px {worst['px'].normalize():f} (color_id {worst['color_id']})" in critical[3]
     assert warning[0] == "! warning"
-    assert table(page, "were kept")[0][1:] == [
+    assert table_in(page, "were kept")[0][1:] == [
         "Prices are prices Market data", f"kept by all {feed.height:,} rows"
     ]  # fmt: skip
     assert "There is no earlier run" in page.get_text()
@@ -121,14 +110,14 @@ def test_the_rows_that_break_a_promise_are_beside_the_report(
     assert [r["unexpected"] for r in told["results"]] == [
         outside(feed, 20, 110).height, outside(feed, 10, 110).height, 0
     ]  # fmt: skip
-    links = {a["href"] for a in report(first).select("main a")}
+    links = {a["href"] for a in page_of(first).select("main a")}
     assert {"data/validation.json", "data/offending_rows.csv"} <= links
 
 
 def test_the_next_run_tells_what_got_worse_and_what_is_mended(runs: Path) -> None:
     _, second = runs_in(runs / "validate_table")
-    page = report(second)
-    rows = {row[0]: row[1:] for row in table(page, "What failed in the last runs")}
+    page = page_of(second)
+    rows = {row[0]: row[1:] for row in table_in(page, "What failed in the last runs")}
     assert rows[f"Not far {EVIL}"][0] == "worse"
     assert [rows["Not very far"][at] for at in (0, -1)] == ["mended", "met"]
     assert "Prices are prices" not in rows
@@ -148,7 +137,7 @@ def test_what_cannot_be_read_of_earlier_runs_is_told(runs: Path) -> None:
     assert [warning["message"] for warning in told["warnings"]] == [
         "20200101T000000Z-0/data/validation.json cannot be read, so the trend is without it."
     ]
-    page = report(newest).get_text()
+    page = page_of(newest).get_text()
     assert "There is no earlier run" in page
     assert "The expectation was met" in page
 
@@ -162,7 +151,7 @@ def test_a_notebook_that_stops_at_bad_data_fails_the_data_and_not_the_run(tmp_pa
     assert (told["status"], told["error"]["name"]) == ("data-failed", "ValidationFailed")
     assert "Prices are near par" in done.stderr
     assert "\x1b" not in done.stderr
-    page = report(newest)
+    page = page_of(newest)
     [failed] = page.select("main .failed")
     assert "stop here where the data fail" in failed.get_text()
     assert "Prices are near par" in failed.get_text()
@@ -182,7 +171,7 @@ def test_a_warning_alone_does_not_stop_the_notebook(tmp_path: Path) -> None:
 def test_an_unknown_suite_is_told_with_those_there_are(tmp_path: Path) -> None:
     done, newest, told = run(tmp_path, "suite=colours")
     assert (done.returncode, told["status"]) == (1, "error")
-    assert "Did you mean 'colors'?" in report(newest).select_one(".banner .message").get_text()
+    assert "Did you mean 'colors'?" in page_of(newest).select_one(".banner .message").get_text()
 
 
 def test_each_parameter_says_what_it_is_for() -> None:
