@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import re
 from collections.abc import Sequence
@@ -51,15 +50,10 @@ def list_tables(
         names |= {name for (name,) in _ask(db, "OWNERS")}
     found = list[Listed]()
     for schema in sorted(names):
-        described, _ = catalog.read_catalog(db, schema, None, now())
+        described, _ = catalog.read_catalog(db, schema, None, catalog.now())
         closed = {name for (name,) in _ask(db, "FORBIDDEN", schema)}
         found += [Listed(schema, table, table.name not in closed) for table in described]
     return found
-
-
-def now(timespec: str = "seconds") -> str:
-    """Give the moment in UTC as ISO 8601 writes it."""
-    return dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec=timespec)
 
 
 def fingerprint(db: Database) -> str:

@@ -24,9 +24,10 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from workbench import accessible, extracts, masking, oracle, partitions
-from workbench.accessible import Listed, now
+from workbench.accessible import Listed
 from workbench.errors import ConnectionFailed, DataError, UsageError, WorkbenchError, fault_of
 from workbench.profiling import dictionary
+from workbench.profiling.catalog import now
 from workbench.profiling.survey import progress_bar
 from workbench.reporting.text import inert
 from workbench.sample_files import (

@@ -102,7 +102,6 @@ class Source(BaseModel):
     def _leads_somewhere(self) -> Source:
         if self.dsn and re.search(LOGIN + BARE_LOGIN * (not self.credentials), self.dsn):
             raise ValueError("the dsn contains a login; it only says where: an alias, //host/name")
-        aws = self.region or self.role or self.prefix
         if self.kind == "dynamodb":
             if odd := self.model_fields_set - {"kind", "region", "role", "prefix"}:
                 raise ValueError(
@@ -110,7 +109,7 @@ class Source(BaseModel):
                     "configured: region, role, prefix"
                 )
             return self
-        if aws:
+        if self.region or self.role or self.prefix:
             raise ValueError('region, role and prefix are for kind = "dynamodb"')
         if self.kind == "embedded":
             return self

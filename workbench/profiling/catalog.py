@@ -230,6 +230,11 @@ class _Facts:
         return Figure(int(value), "dictionary", _moment(moment) or self.as_of)
 
 
+def now(timespec: str = "seconds") -> str:
+    """Give the moment in UTC as ISO 8601 writes it."""
+    return dt.datetime.now(dt.UTC).replace(tzinfo=None).isoformat(timespec=timespec)
+
+
 def _moment(moment: dt.datetime | None) -> str | None:
     # PostgreSQL's are in the session's zone, UTC.
     return moment.replace(tzinfo=None).isoformat(timespec="seconds") if moment else None

@@ -10,7 +10,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +63,7 @@ def profile_schema(
     from workbench.profiling import catalog
 
     started = time.monotonic()
-    as_of = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+    as_of = catalog.now()
     with nullcontext(source) if isinstance(source, Database) else connect(source) as db:
         name = catalog.schema_name(db, schema)
         found, invalid = catalog.read_catalog(db, name, tables, as_of)
