@@ -71,12 +71,22 @@ CREATE VIEW a_view AS SELECT * FROM figures;
 CREATE MATERIALIZED VIEW kept AS SELECT * FROM figures;
 CREATE FOREIGN DATA WRAPPER {wrapper}; CREATE SERVER {wrapper} FOREIGN DATA WRAPPER {wrapper};
 CREATE FOREIGN TABLE far (x int) SERVER {wrapper};
+DO $$ DECLARE kept record; BEGIN
+    FOR kept IN SELECT oid::regclass AS name FROM pg_class
+        WHERE relnamespace = quote_ident(current_schema())::regnamespace AND relkind IN ('r', 'm')
+    LOOP
+        EXECUTE format('ALTER TABLE %s SET (autovacuum_enabled = false)', kept.name);
+    END LOOP;
+END $$;
 """
 
 
 @pytest.fixture(scope="module")
 def admin() -> Iterator[psycopg.Connection]:
-    """A database of the module's own: in a shared one anybody may gather statistics."""
+    """A database of the module's own: in a shared one anybody may gather statistics.
+
+    Nor does the server by itself, which does so a minute after a table was filled.
+    """
     place = embedded.connection_url().set(drivername="postgresql")
     name = f"catalog_{random.randrange(10**12)}"
     names = {"schema": SCHEMA, "other": OTHER, "wrapper": "far"}
