@@ -1,5 +1,5 @@
 @echo off
-rem What make does, for those who have no make: the environment .venv, made from requirements.lock.
+rem What make does, for those who have no make: the environment .venv, made from requirements-demo.lock.
 rem   scripts\setup.bat          make it, unless it is there and current
 rem   scripts\setup.bat demo     and write a report on the sample file
 rem   scripts\setup.bat lab      and open JupyterLab
@@ -37,7 +37,7 @@ exit /b 0
 
 :stamp
 if not exist .venv\.made-from-lock goto make
-%FOUND% -c "import os, sys; age = os.path.getmtime; sys.exit(age('requirements.lock') > age('.venv/.made-from-lock'))"
+%FOUND% -c "import os, sys; age = os.path.getmtime; sys.exit(age('requirements-demo.lock') > age('.venv/.made-from-lock'))"
 if errorlevel 1 goto make
 .venv\Scripts\workbench --version >nul 2>nul
 if errorlevel 1 goto make
@@ -52,7 +52,7 @@ echo Making the environment .venv. This takes some minutes, 2 GB on the disk, an
 if exist .venv rmdir /s /q .venv
 %FOUND% -m venv .venv
 if errorlevel 1 goto no_venv
-.venv\Scripts\python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+.venv\Scripts\python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-demo.lock
 if errorlevel 1 goto no_packages
 .venv\Scripts\python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 if errorlevel 1 goto no_packages

@@ -1,5 +1,5 @@
 #!/bin/sh
-# What `make` does, for those who have no make: the environment .venv, made from requirements.lock.
+# What `make` does, for those who have no make: the environment .venv, made from requirements-demo.lock.
 #   scripts/setup.sh          make it, unless it is there and current
 #   scripts/setup.sh demo     and write a report on the sample data
 #   scripts/setup.sh lab      and open JupyterLab
@@ -20,7 +20,7 @@ esac
 
 stamp=.venv/.made-from-lock
 # The .venv of a copied folder would start the original.
-if [ -f "$stamp" ] && [ -z "$(find requirements.lock -newer "$stamp")" ] &&
+if [ -f "$stamp" ] && [ -z "$(find requirements-demo.lock -newer "$stamp")" ] &&
   grep -qF "$(pwd -P)/.venv/" .venv/bin/workbench &&
   .venv/bin/workbench --version >/dev/null 2>&1; then
   say "The environment .venv is current."
@@ -49,7 +49,7 @@ if os.path.exists(".venv") and os.path.samefile(sys.prefix, ".venv"): print(sys.
     "The environment could not be made. On Debian and Ubuntu: sudo apt install python3-venv" \
     "Then run this script again."
   unfinished="The packages could not be installed; the lines above say why. Behind a proxy, set HTTPS_PROXY."
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock \
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-demo.lock \
     || stop "$unfinished"
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . \
     || stop "$unfinished"

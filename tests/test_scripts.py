@@ -109,7 +109,7 @@ def checkout(tmp_path: Path) -> Path:
     wheel = tmp_path / "tiny-1.0-py3-none-any.whl"
     own["write_wheel"](wheel, "tiny", "", "tiny.py", "")
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    (folder / "requirements.lock").write_text(f"tiny==1.0 \\\n    --hash=sha256:{digest}\n")
+    (folder / "requirements-demo.lock").write_text(f"tiny==1.0 \\\n    --hash=sha256:{digest}\n")
     (folder / "pyproject.toml").write_text(
         '[build-system]\nrequires = []\nbuild-backend = "own"\nbackend-path = ["."]\n'
         '[project]\nname = "workbench"\nversion = "1.0"\n'
@@ -157,7 +157,7 @@ def test_the_environment_is_made_once_and_anew_when_the_lock_changes(checkout: P
     (copy / "venv.py").write_text("raise SystemExit(1)")
     assert set_up(copy).stdout.startswith("Making the environment .venv.")
     newer = (checkout / ".venv" / ".made-from-lock").stat().st_mtime + 10
-    os.utime(checkout / "requirements.lock", (newer, newer))
+    os.utime(checkout / "requirements-demo.lock", (newer, newer))
     # A Python whose environments cannot install anything.
     lacks = "case $3 in .venv) mkdir -p .venv/bin; ln -s /bin/false .venv/bin/python; esac"
     done = set_up(checkout, PATH=programs(checkout.parent / "few", lacks))
