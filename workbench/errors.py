@@ -59,6 +59,15 @@ class DataError(WorkbenchError):
     """The data cannot be used as it is: a missing column, text where numbers belong."""
 
 
+def require(
+    place: str, found: Iterable[str], needed: Iterable[str], hint: str, what: str = "column"
+) -> None:
+    """Raise DataError, naming what is needed and not found, unless all of it is there."""
+    if missing := sorted({*needed} - {*found}):
+        names = f"{what}{'s' * (len(missing) > 1)} {', '.join(missing)}"
+        raise DataError(f"{place} lacks the {names}.", hint)
+
+
 @dataclass(frozen=True)
 class Fault:
     """What an error of a database, driver or network means, and what to do about it.

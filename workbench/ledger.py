@@ -21,7 +21,8 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from workbench.database import Database
 from workbench.dialects import BLANKS, LOWER, UPPER
-from workbench.errors import DataError, UsageError
+from workbench.errors import DataError, UsageError, require
+from workbench.moments import utc
 
 Type = Literal["INVOICE", "FEE", "PAYMENT", "CREDIT_NOTE", "REFUND", "REVERSAL"]
 Status = Literal["PENDING", "POSTED", "FAILED", "REVERSED"]
@@ -51,10 +52,8 @@ def _moment(value: object) -> object:
     moment = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
     if not isinstance(moment, dt.datetime | None):
         raise ValueError("a moment is a datetime, or text such as 2026-01-09 18:00:00")
-    if moment and not moment.tzinfo:
-        return moment.replace(tzinfo=dt.UTC)
     try:
-        return moment and moment.astimezone(dt.UTC)
+        return moment and utc(moment)
     except OverflowError:
         raise ValueError("a moment before or after those of UTC's calendar") from None
 
@@ -126,10 +125,10 @@ class Book:
 def book(db: Database, schema: str = "billing") -> Book:
     """Open the tables `accounts` and `billing_transactions`; raises DataError for what lacks."""
     opened = Book(db, db.table(f"{schema}.accounts"), db.table(f"{schema}.billing_transactions"))
+    hint = "A view with this name and all that is needed will do."
     wanted = (("account_id", "name", "status", "opened", "closed"), NAMES)
     for table, names in zip((opened.accounts, opened.transactions), wanted, strict=True):
-        if lacking := [name for name in names if name not in table.c]:
-            raise DataError(f"The table {table.name} has no column {', '.join(lacking)}.")
+        require(f"The table {table.fullname}", table.c.keys(), names, hint)
     return opened
 
 

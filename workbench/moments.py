@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,14 @@ ORDERS: Mapping[bool | None, str] = {
     False: "month first, as a part above 12 among the dates of the file shows",
     None: "day and month are the same number",
 }
+
+
+def utc(moment: dt.datetime) -> dt.datetime:
+    """Give a moment with UTC as its zone, which it is taken for to be in where it names none.
+
+    Raises OverflowError before the first and after the last moment that UTC's calendar has.
+    """
+    return moment.astimezone(dt.UTC) if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True)

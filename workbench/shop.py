@@ -6,7 +6,7 @@ Times are UTC without a zone; ids are texts, so that numbers and UUIDs are alike
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import polars as pl
@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from workbench import cells
 from workbench.checkout import PROMISES, Limits, Tables, settled
 from workbench.database import Database
-from workbench.errors import DataError, UsageError
+from workbench.errors import DataError, UsageError, require
+from workbench.moments import utc
 
 __all__ = ["Audit", "Limits", "Shop", "audit", "of", "percentile", "read"]
 
@@ -54,6 +55,7 @@ COLUMNS: Mapping[str, Mapping[str, pl.DataType]] = {
     },
 }  # fmt: skip
 """The columns that the audit needs; a table's first moment says when its row came to be."""
+TOLD = "docs/shop.md says what each is."
 DAY = dt.timedelta(days=1)
 MINUTE = dt.timedelta(minutes=1)
 
@@ -98,7 +100,7 @@ def read(
     for name, columns in COLUMNS.items():
         table = db.table(f"{schema}.{name}" if schema else name)
         known = {column.name.lower(): column for column in table.columns}
-        _refuse_missing(f"Table {table.fullname} of source {db.name!r}", known, columns)
+        require(f"Table {table.fullname} of source {db.name!r}", known, columns, TOLD)
         query = sa.select(*(known[column].label(column) for column in columns))
         if first := _first(name):
             if end:
@@ -118,13 +120,13 @@ def of(
     moments, the last one not. Raises UsageError for what is neither, DataError for a
     table or column that is missing or holds what it cannot.
     """
-    _refuse_missing("The shop", frames, COLUMNS, "table")
+    require("The shop", frames, COLUMNS, TOLD, "table")
     begin, end = _moment("since", since), _moment("until", until, end=True)
     if begin and end and begin >= end:
         raise UsageError(f"Nothing lies between since {since} and until {until}.")
     tables = {}
     for name, columns in COLUMNS.items():
-        _refuse_missing(f"Table {name}", frames[name].columns, columns)
+        require(f"Table {name}", frames[name].columns, columns, TOLD)
         typed = [_typed(name, frames[name][column], kind) for column, kind in columns.items()]
         frame, first = pl.DataFrame(typed), _first(name)
         if first and end:
@@ -306,7 +308,7 @@ def _moment(name: str, text: str | None, *, end: bool = False) -> dt.datetime | 
 
 
 def _utc(moment: dt.datetime) -> dt.datetime:
-    return moment.astimezone(dt.UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    return utc(moment).replace(tzinfo=None)
 
 
 def _typed(table: str, column: pl.Series, kind: pl.DataType) -> pl.Series:
@@ -329,11 +331,3 @@ def _typed(table: str, column: pl.Series, kind: pl.DataType) -> pl.Series:
         fits = False
     needed = {MOMENT: "moments", TEXT: "whole numbers or texts"}.get(kind, "numbers")
     raise DataError(f"The column {table}.{column.name} holds {column.dtype}, not {needed}.")
-
-
-def _refuse_missing(
-    place: str, found: Iterable[str], needed: Iterable[str], what: str = "column"
-) -> None:
-    if missing := sorted({*needed} - {*found}):
-        names = f"{what}{'s' * (len(missing) > 1)} {', '.join(missing)}"
-        raise DataError(f"{place} lacks the {names}.", "docs/shop.md says what each is.")

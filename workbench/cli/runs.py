@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from workbench.cli import cancellable, main
 from workbench.errors import WorkbenchError
 
+if TYPE_CHECKING:
+    from workbench.running.outcome import Outcome
+
 Command = Callable[..., Any]
-
-
-def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    def add(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
-
-
-_output = click.option(
-    "--output", type=click.Path(path_type=Path), metavar="DIR",
-    help="Where runs are kept.  [default: reports]",
-)  # fmt: skip
 _seconds = click.FloatRange(min=0, min_open=True)
-_running = _options(
-    _output,
+_OPTIONS = (
+    click.option(
+        "--output", type=click.Path(path_type=Path), metavar="DIR",
+        help="Where runs are kept.  [default: reports]",
+    ),
     click.option("--timeout", type=_seconds, metavar="S", help="Seconds for a whole run."),
     click.option("--cell-timeout", type=_seconds, metavar="S", help="Seconds for each cell."),
     click.option("--json", "as_json", is_flag=True, help="Print run.json to standard output."),
@@ -39,6 +32,31 @@ _running = _options(
     ),
     click.option("-q", "--quiet", is_flag=True, help="Tell only how it ended."),
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What can be asked of one run and of many alike."""
+
+    output: Path | None
+    timeout: float | None
+    cell_timeout: float | None
+    as_json: bool
+    log_format: Any
+    quiet: bool
+
+
+def _running(command: Command) -> Command:
+    """Give a command the options of both, as one `asked`."""
+
+    @wraps(command)
+    def gathered(*args: Any, **options: Any) -> Any:
+        asked = Asked(**{field.name: options.pop(field.name) for field in fields(Asked)})
+        return command(*args, asked=asked, **options)
+
+    for option in reversed(_OPTIONS):
+        gathered = option(gathered)
+    return gathered
 
 
 @main.command("run")
@@ -59,12 +77,7 @@ def run_command(
     parameter: tuple[tuple[str, str], ...],
     files: tuple[Path, ...],
     compare_to: str | None,
-    output: Path | None,
-    timeout: float | None,
-    cell_timeout: float | None,
-    as_json: bool,
-    log_format: Any,
-    quiet: bool,
+    asked: Asked,
 ) -> None:
     """Run NOTEBOOK, a name in notebooks/ or a path, and write its report.
 
@@ -84,8 +97,8 @@ def run_command(
     for path in files:
         values.update(read_values(path))
     spec = plan_run(
-        notebook, values=values, texts=dict(parameter), output=output, timeout=timeout,
-        cell_timeout=cell_timeout, compare_to=compare_to,
+        notebook, values=values, texts=dict(parameter), output=asked.output,
+        timeout=asked.timeout, cell_timeout=asked.cell_timeout, compare_to=compare_to,
     )  # fmt: skip
     from workbench.running import kernels
 
@@ -94,33 +107,36 @@ def run_command(
     from workbench.running.batch import run_all
     from workbench.running.progress import shown
 
-    with cancellable(), shown(1, log_format, quiet=quiet or (as_json and not log_format)):
+    quiet = asked.quiet or (asked.as_json and not asked.log_format)
+    with cancellable(), shown(1, asked.log_format, quiet=quiet):
         [ended] = run_all([spec])
     if ended.outcome is None or ended.folder is None:
-        if log_format == "json":
+        if asked.log_format == "json":
             context.exit(1)
         raise WorkbenchError(ended.failure)
-    result = ended.outcome
-    if as_json:
-        click.echo(result.to_json(), nl=False)
-    if log_format == "json":
-        context.exit(result.exit_code)
+    if asked.as_json:
+        click.echo(ended.outcome.to_json(), nl=False)
+    if asked.log_format != "json":
+        _tell_end(spec.name, ended.outcome, ended.folder / "report.html", asked.as_json)
+    context.exit(ended.outcome.exit_code)
+
+
+def _tell_end(name: str, result: Outcome, report: Path, as_json: bool) -> None:
+    """Say how a run ended: what is bad on stderr, what is good where no JSON is printed."""
     if result.exit_code == 130:
         click.echo("cancelled", err=True)
     elif result.error:
         how = "failed" if result.status == "error" else result.status
-        _tell(f"error: {spec.name} {how}: {result.error['message']}", err=True)
+        _tell(f"error: {name} {how}: {result.error['message']}", err=True)
     elif result.exit_code:
         for check in result.validations:
             if not check.get("passed"):
                 said = f": {check['message']}" if check.get("message") else ""
-                _tell(f"error: {spec.name} {result.status}: {check['name']}{said}", err=True)
+                _tell(f"error: {name} {result.status}: {check['name']}{said}", err=True)
     elif not as_json:
-        _tell(f"{spec.name} {result.status} in {result.duration:.1f} s")
+        _tell(f"{name} {result.status} in {result.duration:.1f} s")
     if result.exit_code or not as_json:
-        report = _shown(ended.folder / "report.html")
-        _tell(f"report: {report}", err=bool(result.exit_code))
-    context.exit(result.exit_code)
+        _tell(f"report: {_shown(report)}", err=bool(result.exit_code))
 
 
 @main.command("batch")
@@ -136,12 +152,7 @@ def batch_command(
     only: tuple[str, ...],
     jobs: int | None,
     scheduler: str | None,
-    output: Path | None,
-    timeout: float | None,
-    cell_timeout: float | None,
-    as_json: bool,
-    log_format: Any,
-    quiet: bool,
+    asked: Asked,
 ) -> None:
     """Run every notebook of PLAN, several at once, in kernels that are warm.
 
@@ -162,9 +173,11 @@ def batch_command(
 
     specs = [
         replace(
-            spec, timeout=timeout or spec.timeout, cell_timeout=cell_timeout or spec.cell_timeout
+            spec,
+            timeout=asked.timeout or spec.timeout,
+            cell_timeout=asked.cell_timeout or spec.cell_timeout,
         )
-        for spec in read_plan(plan, only=only, output=output)
+        for spec in read_plan(plan, only=only, output=asked.output)
     ]
     from workbench.running import kernels
     from workbench.running.plan import read_notebook
@@ -175,9 +188,9 @@ def batch_command(
     from workbench.running.outcome import worst, written
     from workbench.running.progress import shown
 
-    with cancellable(), shown(len(specs), log_format, quiet=quiet):
+    with cancellable(), shown(len(specs), asked.log_format, quiet=asked.quiet):
         ended = run_all(specs, jobs=jobs, scheduler=scheduler)
-    if as_json:
+    if asked.as_json:
         click.echo(written([e.outcome.to_dict() for e in ended if e.outcome]), nl=False)
 
     def line(end: Ended) -> str:
@@ -190,7 +203,7 @@ def batch_command(
     width = max(len(end.spec.name) for end in ended)
     good = sum(end.exit_code == 0 for end in ended)
     for text in (*map(line, ended), f"{good} of {len(ended)} runs are good"):
-        _tell(text, err=as_json)
+        _tell(text, err=asked.as_json)
     context.exit(worst(end.exit_code for end in ended))
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.schema import CreateSchema
 from workbench.database import connect
 from workbench.documents.shaping import Shaped
 from workbench.documents.targets import SOURCES, tables
-from workbench.errors import ConnectionFailed, DataError, QueryError, UsageError
+from workbench.errors import ConnectionFailed, DataError, QueryError, UsageError, require
 
 LOCK_CLASS = 0x646F6373  # "docs": the first half of the advisory lock, the schema is the second
 ROWS = 10_000  # sent at once
@@ -154,11 +154,9 @@ def _prepare(connection: sa.Connection, schema: str, targets: dict[str, sa.Table
                 f"{schema}.{name} is no table, and a load needs one.",
                 "Rename the view: a table that is missing is made.",
             )
-        if lacks := {*table.columns.keys()} - {column["name"] for column in held[schema, name]}:
-            raise DataError(
-                f"The table {schema}.{name} lacks {', '.join(sorted(lacks))}.",
-                "Add these columns, or rename the table: one that is missing is made.",
-            )
+        there = [column["name"] for column in held[schema, name]]
+        hint = "Add what is missing, or rename the table: one that is not there is made."
+        require(f"The table {schema}.{name}", there, table.columns.keys(), hint)
     named = ", ".join(_named(connection, targets[name]) for name in SOURCES)
     connection.exec_driver_sql(f"LOCK TABLE {named} IN SHARE ROW EXCLUSIVE MODE")
 

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from workbench.documents.targets import SOURCES, tables
+from workbench.moments import utc
 
 if TYPE_CHECKING:
     from workbench.documents.scanning import Scan
@@ -238,9 +239,7 @@ def _number(text: str, places: int, limit: int) -> Decimal:
 
 def _moment(text: str) -> dt.datetime:
     try:
-        moment = dt.datetime.fromisoformat(text)
-        # Without a zone it is taken for UTC.
-        return moment.astimezone(dt.UTC) if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+        return utc(dt.datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         raise _Malformed("is not a moment or day of ISO 8601") from None
 

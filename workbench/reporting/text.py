@@ -6,8 +6,10 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeGuard
+
+from workbench.moments import utc
 
 _ANSI = re.compile(
     r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # operating system commands: titles, links
@@ -123,8 +125,7 @@ def parameter(value: Any) -> str:
 def instant(value: Any) -> datetime | None:
     """Parse an ISO 8601 time, taken as UTC where it names no zone; None where it is no time."""
     try:
-        parsed = datetime.fromisoformat(value)
-        return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+        return utc(datetime.fromisoformat(value))
     except (TypeError, ValueError, OverflowError):
         return None
 

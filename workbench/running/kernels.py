@@ -315,18 +315,14 @@ def _python_variables(env: Mapping[str, str]) -> dict[str, str]:
 
 def needed_by(notebook: Mapping[str, Any]) -> set[str]:
     """Return what a notebook imports, and what our own names that it may use import in turn."""
-    nodes = _nodes(notebook)
+    cells = (cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+    nodes = [node for cell in cells for node in ast.walk(_parsed("".join(cell["source"])))]
     found = _imported(nodes)
     names = {getattr(node, part, None) for node in nodes for part in ("attr", "name")}
     # To record a figure takes no library; the other names do.
     heavy = {name for name, home in workbench._HOME.items() if home not in ("records", "errors")}
     ours = ("workbench" in found and names & heavy) or "workbench.charts" in found
     return found | set(USUAL if ours else ()) | set(VALIDATING if "validate" in names else ())
-
-
-def imports_of(notebook: Mapping[str, Any]) -> set[str]:
-    """Return the modules that the code cells of a notebook import, under their dotted names."""
-    return _imported(_nodes(notebook))
 
 
 def _imported(nodes: Iterable[ast.AST]) -> set[str]:
@@ -337,12 +333,6 @@ def _imported(nodes: Iterable[ast.AST]) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module)
     return found
-
-
-def _nodes(notebook: Mapping[str, Any]) -> list[ast.AST]:
-    """Parse the code cells of a notebook."""
-    cells = (cell for cell in notebook["cells"] if cell["cell_type"] == "code")
-    return [node for cell in cells for node in ast.walk(_parsed("".join(cell["source"])))]
 
 
 def _parsed(source: str) -> ast.Module:

@@ -83,7 +83,7 @@ def worst(exit_codes: Iterable[int]) -> int:
 
 def versions() -> dict[str, str]:
     """Say what made this run: the package, Python and the tools that shape its results."""
-    packages = ("workbench", "papermill", "polars", "duckdb", "sqlalchemy")
+    packages = "workbench papermill polars duckdb sqlalchemy great_expectations".split()
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
