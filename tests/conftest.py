@@ -28,6 +28,9 @@ def pytest_configure() -> None:
     # A demo source of the tests' own, so that nobody's `workbench demo --rows` changes what the
     # notebooks show; kernels and commands started by tests inherit it.
     os.environ.setdefault("WORKBENCH_CACHE", str(ROOT / ".pytest_cache" / "demo"))
+    # Hundreds of processes would each compile all that they import.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
