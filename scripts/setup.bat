@@ -77,10 +77,12 @@ exit /b 0
 exit /b %errorlevel%
 
 :lab
-.venv\Scripts\jupyter lab --ip 127.0.0.1 notebooks
+.venv\Scripts\workbench lab
 exit /b %errorlevel%
 
 :test
+.venv\Scripts\python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+if errorlevel 1 goto no_packages
 .venv\Scripts\pytest
 exit /b %errorlevel%
 

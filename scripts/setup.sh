@@ -59,8 +59,11 @@ fi
 
 case $what in
   demo) exec .venv/bin/workbench run run_colors ;;
-  lab) exec .venv/bin/jupyter lab --ip 127.0.0.1 notebooks ;;
-  test) exec .venv/bin/pytest ;;
+  lab) exec .venv/bin/workbench lab ;;
+  test)
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+    exec .venv/bin/pytest
+    ;;
 esac
 say "" "What next? In this folder, type one of these:" "" \
   "  .venv/bin/workbench run run_colors                     a report on the sample data" \
