@@ -49,16 +49,20 @@ class Source(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    kind: Literal["database", "embedded", "dynamodb"] = "database"
-    url: str | None = None
+    kind: Literal["database", "embedded", "dynamodb"] = Field(
+        default="database", description="what answers"
+    )
+    url: str | None = Field(default=None, description="driver, host, port, database; no password")
     dsn: str | None = Field(default=None, description="Oracle: TNS alias or connect descriptor")
-    credentials: str | None = None
-    schema_: str | None = Field(default=None, alias="schema")
+    credentials: str | None = Field(default=None, description="env:…, secretsmanager:…, ssm:…")
+    schema_: str | None = Field(
+        default=None, alias="schema", description="where tables are looked for; else the login's"
+    )
     call_timeout: float = Field(default=60, gt=0, description="seconds per round trip")
     connect_timeout: float = Field(default=10, gt=0, description="seconds for one try to connect")
     retry_for: float = Field(default=10, ge=0, description="seconds to go on trying to connect")
-    read_only: bool = True
-    numbers: Literal["exact", "float"] = "exact"
+    read_only: bool = Field(default=True, description="only SELECT and WITH are let through")
+    numbers: Literal["exact", "float"] = Field(default="exact", description="decimals, or Float64")
     pool: Pool = Pool()
     thick: bool = Field(default=False, description="Oracle: through the Instant Client")
     client_lib_dir: Folder | None = Field(default=None, description="Oracle: where that client is")
@@ -127,7 +131,7 @@ class Kernels(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    warm: bool = True
+    warm: bool = Field(default=True, description="false: each does its own imports")
     preload: tuple[str, ...] | None = Field(default=None, description="modules; None: the usual")
 
 
@@ -165,11 +169,11 @@ class Settings(BaseSettings):
     )
 
     sources: dict[str, Source] = Field(default_factory=dict)
-    reports: Path = Path("reports")
-    notebooks: Path = Path("notebooks")
-    expectations: Path = Path("expectations")
-    rules: Path = Path("params/rules")
-    presets: Path = Path("params/presets")
+    reports: Path = Field(default=Path("reports"), description="where runs are kept")
+    notebooks: Path = Field(default=Path("notebooks"), description="where notebooks are found")
+    expectations: Path = Field(default=Path("expectations"), description="where suites are")
+    rules: Path = Field(default=Path("params/rules"), description="where exclusion rules are")
+    presets: Path = Field(default=Path("params/presets"), description="where desk presets are")
     kernels: Kernels = Kernels()
     duckdb: DuckDB = DuckDB()
     spark: Spark = Spark()
