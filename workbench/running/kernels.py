@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import atexit
 import json
 import logging
@@ -14,6 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +30,7 @@ from workbench.running.forkserver import DROP, FIRST, LAST, NEXT, NUMBER
 
 SWITCH = "WORKBENCH_KERNELS__WARM"
 START_LIMIT = 60  # seconds until a request must be answered, imports included
+PATIENCE = 15  # seconds that JupyterLab's first kernels wait for what they would else import
 
 # Importing these changes what other libraries do, which is for the notebook to decide.
 _LEFT_OUT = {"workbench.charts", "workbench.cli"}
@@ -235,6 +238,8 @@ class WarmProvisioner(LocalProvisioner):
         `modules` among them are what its notebook needs; without, it waits for all of them.
         """
         refusal, modules = unavailable(), kwargs.pop("modules", VALIDATING)
+        if not refusal and "jupyter_server" in sys.modules:
+            await _first_wave()
         try:
             process = None if refusal else _fork(cmd, kwargs, modules)
         except (OSError, ValueError) as error:
@@ -252,6 +257,16 @@ class WarmProvisioner(LocalProvisioner):
         self.pid = self.pgid = process.pid
         self.cwd = kwargs.get("cwd") or Path.cwd()
         return self.connection_info
+
+
+async def _first_wave() -> None:
+    """Wait until all but Great Expectations is imported, while the host serves others."""
+    warm()
+    deadline = time.monotonic() + PATIENCE
+    while _server and not _server.answers() and FIRST not in _server.said:
+        if time.monotonic() > deadline:
+            break
+        await asyncio.sleep(0.05)
 
 
 def _fork(cmd: list[str], kwargs: Mapping[str, Any], modules: Collection[str]) -> _Forked | None:
@@ -272,8 +287,11 @@ def _fork(cmd: list[str], kwargs: Mapping[str, Any], modules: Collection[str]) -
         raise OSError("the forkserver was not started")
     if _python_variables(env) != server.python:
         raise ValueError("the kernel's PYTHON… variables are not this process's")
+    early = {*modules}.isdisjoint(VALIDATING)
     if served and not server.answers():
-        return None
+        if FIRST not in server.said:
+            return None
+        early = True
     folder = Path(kwargs.get("cwd") or Path.cwd())
     folder.stat()
     passed = tuple(kwargs.get("pass_fds", ()))
@@ -290,7 +308,6 @@ def _fork(cmd: list[str], kwargs: Mapping[str, Any], modules: Collection[str]) -
             "cwd": str(folder),
             "pass_fds": passed,
         }
-        early = {*modules}.isdisjoint(VALIDATING)
         return _Forked(server, request, [*standard, *passed], FIRST if early else LAST)
 
 

@@ -1,0 +1,96 @@
+"""JupyterLab for the project: its kernels are warm, its sources and sample data at hand."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from urllib.parse import quote
+
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+
+from workbench.errors import WorkbenchError
+from workbench.running import kernels
+from workbench.settings import load_settings, project_folder
+
+# In a process of its own, which neither takes JupyterLab's time nor its memory, and which keeps
+# the server for as long as somebody holds the other end of its input.
+SAMPLES = "import sys; from workbench import embedded; embedded.connection_url(); sys.stdin.read()"
+
+
+class WarmKernelSpecs(KernelSpecManager):
+    """Starts our kernel wherever a notebook names the ordinary one of this Python.
+
+    The notebook keeps that name, by which papermill and others find a kernel anywhere.
+    """
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        """Return how to start a kernel, under the name that people know it by."""
+        asked = super().get_kernel_spec(kernel_name)
+        if (ours := kernels.kernel_name(kernel_name)) == kernel_name:
+            return asked
+        warm = super().get_kernel_spec(ours)
+        warm.display_name = asked.display_name
+        return warm
+
+
+def serve(options: Sequence[str]) -> None:
+    """Serve JupyterLab in the project's folder until it is told to end.
+
+    `options` are JupyterLab's own, and go over its configuration files as over what is set here.
+    Raises SettingsError for an unusable workbench.toml, WorkbenchError where JupyterLab is
+    missing.
+    """
+    settings = load_settings()
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise WorkbenchError(
+            "JupyterLab is not installed in this environment.",
+            "`make demo` or scripts/setup.sh makes one that has it.",
+        )
+    project = project_folder()
+    # Other processes import what kernels need, and start the samples, while this one imports its.
+    kernels.warm_as_set(None)
+    with _samples(any(source.kind == "embedded" for source in settings.sources.values())):
+        from jupyter_core.application import NoStart
+        from jupyterlab.labapp import LabApp  # type: ignore[import-untyped]
+        from traitlets.config import Config
+
+        inside = project / settings.notebooks
+        shown = inside.is_dir() and inside.is_relative_to(project)
+        place = f"/tree/{quote(inside.relative_to(project).as_posix())}" if shown else ""
+        config = {
+            "ServerApp": {
+                "ip": "127.0.0.1",
+                "root_dir": str(project),
+                "answer_yes": True,  # one Ctrl-C ends it
+                "kernel_spec_manager_class": WarmKernelSpecs,
+            },
+            "LabApp": {
+                "default_url": f"/lab{place}",
+                # Nothing is asked of the network, nor of whoever opens it first.
+                "news_url": None,
+                "check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
+            },
+        }
+        with suppress(NoStart):
+            LabApp.initialize_server(argv=[*options], config=Config(config)).start()
+
+
+@contextmanager
+def _samples(wanted: bool) -> Iterator[None]:
+    if not wanted:
+        yield
+        return
+    # What goes wrong there is told to whoever connects.
+    command = [sys.executable, "-P", "-c", SAMPLES]
+    started = subprocess.Popen(  # noqa: S603
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield
+    finally:
+        started.terminate()
+        started.communicate()
