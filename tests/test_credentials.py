@@ -37,7 +37,7 @@ from workbench import credentials, redaction
 from workbench.aws import ask
 from workbench.credentials import Address, Credentials, from_text, resolve
 from workbench.errors import CredentialsError
-from workbench.redaction import MARK, Secrets
+from workbench.scrubbing import MARK, Secrets
 
 READER = {"username": "u", "password": "blue-tiger"}
 REGION, ACCOUNT, JSON = "eu-central-1", "123456789012", "application/x-amz-json-1.1"

@@ -28,7 +28,7 @@ from workbench import documents, redaction
 from workbench.doctor import examine
 from workbench.documents.scanning import scan
 from workbench.errors import ConnectionFailed, UsageError
-from workbench.redaction import Secrets
+from workbench.scrubbing import Secrets
 
 ACCOUNT, OTHER = "123456789012", "999988887777"
 ROLE = f"arn:aws:iam::{OTHER}:role/documents-reader"

@@ -38,10 +38,11 @@ from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 from pyarrow import parquet
 
-from workbench import redaction
+from workbench import redaction, scrubbing
 from workbench.credentials import resolve
 from workbench.errors import CredentialsError
-from workbench.redaction import MARK, MINIMUM, SECRETS_FD, Secrets, Stream
+from workbench.redaction import SECRETS_FD
+from workbench.scrubbing import MARK, MINIMUM, Secrets, Stream
 
 # Quotes, escapes, markup, what URLs and base64 treat apart, other alphabets, control characters.
 HOSTILE = "aZ09'\"`\\/<>&%+-_=;:# \n\t\x1b\x07éßжü漢😀\u2028"
@@ -166,7 +167,7 @@ def test_a_text_without_the_secret_is_the_same_text(value: str, text: str) -> No
 
 
 def test_ordinary_texts_are_left_alone() -> None:
-    source = Path(redaction.__file__).read_text(encoding="utf-8")
+    source = Path(scrubbing.__file__).read_text(encoding="utf-8")
     these = known("q7:Zr\"w'x\\9", secrets.token_urlsafe(16), secrets.token_hex(16))
     assert these.scrub(source) is source
     assert Secrets().scrub(source) is source
@@ -247,7 +248,7 @@ def test_a_secret_across_the_border_of_two_chunks_is_found(
 ) -> None:
     value = secrets.token_urlsafe(12)
     these = known(value)
-    monkeypatch.setattr(redaction, "CHUNK", 1)
+    monkeypatch.setattr(scrubbing, "CHUNK", 1)
     size = these._reach
     path = tmp_path / "file"
     for at in (0, size - 8, size - 1, size, 3 * size - 8):

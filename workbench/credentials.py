@@ -14,7 +14,7 @@ from typing import Any
 from dotenv import dotenv_values
 from pydantic import SecretStr
 
-from workbench import aws, redaction
+from workbench import aws, redaction, scrubbing
 from workbench.errors import CredentialsError
 from workbench.settings import project_folder
 
@@ -177,8 +177,8 @@ def _credentials(pairs: Pairs, reference: str, version: str | None = None) -> Cr
         keys = " nor under the key ".join(wrong).replace("username", "username or user")
         raise CredentialsError(f"The secret {reference} has no text under the key {keys}.")
     for key in ("password", "wallet_password"):
-        if key in found and len(found[key]) < redaction.MINIMUM:
-            short = f"The {key} of {reference} is shorter than {redaction.MINIMUM} characters"
+        if key in found and len(found[key]) < scrubbing.MINIMUM:
+            short = f"The {key} of {reference} is shorter than {scrubbing.MINIMUM} characters"
             raise CredentialsError(f"{short} and cannot be redacted.", "Choose a longer one.")
     port = str(found.get("port", 1))
     if not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 65536:
@@ -195,7 +195,7 @@ def _credentials(pairs: Pairs, reference: str, version: str | None = None) -> Cr
 def _protect(pairs: Pairs) -> None:
     # Also what is no business of ours, but must not show either.
     for key, value in pairs:
-        if SECRET_KEY.search(key) and isinstance(value, str) and len(value) >= redaction.MINIMUM:
+        if SECRET_KEY.search(key) and isinstance(value, str) and len(value) >= scrubbing.MINIMUM:
             redaction.protect(value)
 
 

@@ -22,12 +22,13 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from workbench.errors import CredentialsError, WorkbenchError
-from workbench.redaction import SECRETS_FD, Secrets, received
+from workbench.redaction import SECRETS_FD, received
 from workbench.reporting.html import render
 from workbench.running import kernels, outcome, progress
 from workbench.running.outcome import Outcome
 from workbench.running.plan import RunSpec, read_notebook
 from workbench.running.watch import Stopped, Watch
+from workbench.scrubbing import Secrets
 
 try:
     import fcntl
