@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import boto3
 import oracledb
@@ -20,7 +21,6 @@ import sqlalchemy as sa
 import standin
 from certificates import certificates
 from conftest import Command
-from moto.server import ThreadedMotoServer
 from network import SERVICE_UNKNOWN, FaultyNetwork
 from standin import Oracle
 
@@ -29,6 +29,8 @@ from workbench.errors import ConnectionFailed, CredentialsError, QueryError, Wor
 
 Source = Callable[..., str]
 WRONG = "another-secret-word"
+ANNS = [f"ANN{number}" for number in range(20)]
+UNUSED = iter(ANNS)
 pytestmark = pytest.mark.oracle
 
 
@@ -45,16 +47,22 @@ def network(oracle: Oracle) -> Iterator[FaultyNetwork]:
         yield way
 
 
-@pytest.fixture
-def mirror(oracle: Oracle, tmp_path: Path) -> Iterator[standin.Mirror]:
-    """A stand-in of the test's own: it counts logins, and locks an account at the third."""
+@pytest.fixture(scope="module")
+def mirror(oracle: Oracle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[standin.Mirror]:
+    """A stand-in of these tests' own: it counts logins, and locks an account at the third."""
     if oracle.real:
         pytest.skip("no real account is locked for a test")
-    users = {"ANN": standin.PASSWORD, "OLD": standin.PASSWORD}
-    log = tmp_path / "mirror.log"
+    users = dict.fromkeys(("OLD", *ANNS), standin.PASSWORD)
+    log = tmp_path_factory.mktemp("mirror") / "mirror.log"
     arguments = ["--failed-login-attempts", "3"]
     with standin.mirror(oracle.postgresql, log, users, arguments, expired=["OLD"]) as running:
         yield running
+
+
+@pytest.fixture
+def ann() -> str:
+    """An account of the mirror's that nobody has used."""
+    return next(UNUSED)
 
 
 class After(logging.Handler):
@@ -126,9 +134,9 @@ def test_a_server_that_says_nothing_is_given_up(
 
 
 def test_a_wrong_password_is_sent_once_and_never_again(
-    oracle_source: Source, mirror: standin.Mirror, workbench: Command, project: Path
+    oracle_source: Source, mirror: standin.Mirror, ann: str, workbench: Command, project: Path
 ) -> None:
-    oracle_source(port=mirror.port, username="ANN", password=WRONG)
+    oracle_source(port=mirror.port, username=ann, password=WRONG)
     with pytest.raises(ConnectionFailed, match="ORA-01017") as caught:
         connect("oracle")
     assert WRONG not in str(caught.value)
@@ -141,7 +149,7 @@ def test_a_wrong_password_is_sent_once_and_never_again(
     )  # fmt: skip
     assert "is not tried again" in said.stderr
     assert WRONG not in said.stderr
-    assert mirror.logins("ANN") == ["ORA-01017"]
+    assert mirror.logins(ann) == ["ORA-01017"]
 
 
 def test_an_answer_that_is_lost_after_the_password_is_not_asked_for_again(
@@ -159,9 +167,9 @@ def test_an_answer_that_is_lost_after_the_password_is_not_asked_for_again(
 
 
 def test_processes_that_start_at_once_send_a_wrong_password_once(
-    oracle_source: Source, mirror: standin.Mirror, project: Path
+    oracle_source: Source, mirror: standin.Mirror, ann: str, project: Path
 ) -> None:
-    oracle_source(port=mirror.port, username="ANN", password=WRONG)
+    oracle_source(port=mirror.port, username=ann, password=WRONG)
     command = [sys.executable, "-c", "import workbench; workbench.connect('oracle')"]
     started = [
         subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True) for _ in range(3)
@@ -169,30 +177,30 @@ def test_processes_that_start_at_once_send_a_wrong_password_once(
     said = [process.communicate()[1] for process in started]
     assert sum("ORA-01017" in text for text in said) == 1
     assert sum("seconds ago with the same secret" in text for text in said) == 2
-    assert mirror.logins("ANN") == ["ORA-01017"]
+    assert mirror.logins(ann) == ["ORA-01017"]
 
 
 def test_a_refusal_is_remembered_though_the_secret_cannot_be_read_again(
-    oracle_source: Source, mirror: standin.Mirror, aws: FaultyNetwork
+    oracle_source: Source, mirror: standin.Mirror, ann: str, aws: FaultyNetwork
 ) -> None:
-    keep("connections/unreachable", WRONG)
-    rotated(oracle_source, mirror, "connections/unreachable")
+    keep("connections/unreachable", ann, WRONG)
+    rotated(oracle_source, mirror, ann, "connections/unreachable")
     credentials.resolve("secretsmanager:connections/unreachable")
     aws.down()
     for _ in range(2):
         with pytest.raises(CredentialsError, match="cannot be reached") as caught:
             connect("oracle")
         assert caught.value.__context__ is None
-    assert mirror.logins("ANN") == ["ORA-01017"]
+    assert mirror.logins(ann) == ["ORA-01017"]
 
 
 def test_a_refused_login_keeps_its_password_out_of_its_traceback(
-    oracle_source: Source, mirror: standin.Mirror
+    oracle_source: Source, mirror: standin.Mirror, ann: str
 ) -> None:
     from workbench.connections import open_engine
     from workbench.settings import load_settings
 
-    oracle_source(port=mirror.port, username="ANN", password=WRONG)
+    oracle_source(port=mirror.port, username=ann, password=WRONG)
     engine = open_engine("oracle", load_settings().source("oracle"))
     with pytest.raises(sa.exc.DatabaseError) as caught:
         engine.connect()
@@ -230,23 +238,25 @@ def test_a_server_that_hangs_does_not_hold_up_another(
     assert said.stdout.splitlines()[-1] == "Oracle", said.stderr
 
 
-def test_a_changed_secret_is_tried_at_once(oracle_source: Source, mirror: standin.Mirror) -> None:
-    oracle_source(port=mirror.port, username="ANN", password=WRONG)
+def test_a_changed_secret_is_tried_at_once(
+    oracle_source: Source, mirror: standin.Mirror, ann: str
+) -> None:
+    oracle_source(port=mirror.port, username=ann, password=WRONG)
     with pytest.raises(ConnectionFailed):
         connect("oracle")
-    oracle_source(port=mirror.port, username="ANN")
+    oracle_source(port=mirror.port, username=ann)
     connect("oracle").close()
-    oracle_source(port=mirror.port, username="ANN", password=WRONG)
+    oracle_source(port=mirror.port, username=ann, password=WRONG)
     with pytest.raises(CredentialsError, match="not tried again"):
         connect("oracle")
-    assert mirror.logins("ANN") == ["ORA-01017", "OK"]
+    assert mirror.logins(ann) == ["ORA-01017", "OK"]
 
 
 @pytest.mark.parametrize(("lock", "code"), [(False, "ORA-28001"), (True, "ORA-28000")])
 def test_an_expired_or_locked_account_is_left_alone(
-    oracle_source: Source, mirror: standin.Mirror, lock: bool, code: str
+    oracle_source: Source, mirror: standin.Mirror, ann: str, lock: bool, code: str
 ) -> None:
-    user = "ANN" if lock else "OLD"
+    user = ann if lock else "OLD"
     for _ in range(3 if lock else 0):
         with pytest.raises(oracledb.DatabaseError):
             oracledb.connect(user=user, password=WRONG, dsn=mirror.dsn)
@@ -261,12 +271,12 @@ def test_an_expired_or_locked_account_is_left_alone(
 
 
 def test_many_threads_with_a_wrong_password_are_one_attempt(
-    oracle_source: Source, mirror: standin.Mirror
+    oracle_source: Source, mirror: standin.Mirror, ann: str
 ) -> None:
     from workbench.connections import open_engine
     from workbench.settings import load_settings
 
-    oracle_source(port=mirror.port, username="ANN", password=WRONG)
+    oracle_source(port=mirror.port, username=ann, password=WRONG)
     engine = open_engine("oracle", load_settings().source("oracle"))
     failures = []
 
@@ -282,77 +292,77 @@ def test_many_threads_with_a_wrong_password_are_one_attempt(
     for thread in threads:
         thread.join()
     assert len(failures) == 5
-    assert mirror.logins("ANN") == ["ORA-01017"]
+    assert mirror.logins(ann) == ["ORA-01017"]
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyNetwork]:
+def aws(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyNetwork]:
     """The way to moto's AWS, which counts: a read of a secret is a connection."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    with FaultyNetwork(*server.get_host_and_port()) as way:
+    at = urlsplit(moto)
+    assert at.hostname
+    assert at.port
+    with FaultyNetwork(at.hostname, at.port) as way:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{way.port}")
         monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
         yield way
-    server.stop()
 
 
-def keep(name: str, password: str) -> None:
+def keep(name: str, username: str, password: str) -> None:
     """Put the secret into Secrets Manager, or a new version of it."""
     client = boto3.client("secretsmanager")
-    text = json.dumps({"username": "ann", "password": password})
+    text = json.dumps({"username": username, "password": password})
     try:
         client.create_secret(Name=name, SecretString=text)
     except client.exceptions.ResourceExistsException:
         client.put_secret_value(SecretId=name, SecretString=text)
 
 
-def rotated(oracle_source: Source, mirror: standin.Mirror, name: str) -> None:
+def rotated(oracle_source: Source, mirror: standin.Mirror, ann: str, name: str) -> None:
     """Point the source at a secret of AWS."""
-    path = oracle_source("pool.maximum = 3", port=mirror.port, username="ANN")
+    path = oracle_source("pool.maximum = 3", port=mirror.port, username=ann)
     assert path == "oracle"
     text = Path("workbench.toml").read_text()
     Path("workbench.toml").write_text(text.replace("env:ORA", f"secretsmanager:{name}"))
 
 
 def test_a_rotated_secret_is_read_once_more_and_works(
-    oracle_source: Source, mirror: standin.Mirror, aws: FaultyNetwork
+    oracle_source: Source, mirror: standin.Mirror, ann: str, aws: FaultyNetwork
 ) -> None:
     name = "connections/rotated"
-    keep(name, standin.PASSWORD)
-    rotated(oracle_source, mirror, name)
+    keep(name, ann, standin.PASSWORD)
+    rotated(oracle_source, mirror, ann, name)
     with connect("oracle") as db:
         with db.engine.connect() as held:
-            held.execute(sa.text("ALTER USER ann IDENTIFIED BY rotated_secret_word"))
-            keep(name, "rotated_secret_word")
+            held.execute(sa.text(f"ALTER USER {ann} IDENTIFIED BY rotated_secret_word"))
+            keep(name, ann, "rotated_secret_word")
             reads = aws.connections
             # The pool has no free connection: this one logs in, with what is remembered at first.
             assert db.read("SELECT 1 AS n FROM DUAL").height == 1
         assert aws.connections - reads == 1
         assert db.read("SELECT 1 AS n FROM DUAL").height == 1
-    assert mirror.logins("ANN") == ["OK", "ORA-01017", "OK"]
+    assert mirror.logins(ann) == ["OK", "ORA-01017", "OK"]
 
 
 def test_a_wrong_secret_of_aws_is_one_more_read_and_one_more_attempt_at_most(
-    oracle_source: Source, mirror: standin.Mirror, aws: FaultyNetwork
+    oracle_source: Source, mirror: standin.Mirror, ann: str, aws: FaultyNetwork
 ) -> None:
     name = "connections/wrong"
-    keep(name, WRONG)
-    rotated(oracle_source, mirror, name)
+    keep(name, ann, WRONG)
+    rotated(oracle_source, mirror, ann, name)
     reads = aws.connections
     with pytest.raises(ConnectionFailed, match="ORA-01017"):
         connect("oracle")
     assert aws.connections - reads == 2
-    assert mirror.logins("ANN") == ["ORA-01017"]
+    assert mirror.logins(ann) == ["ORA-01017"]
     credentials.resolve(f"secretsmanager:{name}", fresh=True)
-    keep(name, "yet-another-secret-word")
+    keep(name, ann, "yet-another-secret-word")
     with pytest.raises(ConnectionFailed, match="ORA-01017"):
         connect("oracle")
     with pytest.raises(CredentialsError, match="not tried again"):
         connect("oracle")
-    assert mirror.logins("ANN") == ["ORA-01017", "ORA-01017"]
+    assert mirror.logins(ann) == ["ORA-01017", "ORA-01017"]
 
 
 def test_a_session_killed_in_the_pool_is_replaced(
