@@ -579,7 +579,7 @@ def test_a_merge_may_take_longer_than_an_answer_of_the_server(
             changes(documents.load(shaped(items("b", 30)), "hasty", schema=place), "audit")[3] == 30
         )
         # The connection is the same, and has its limit again.
-        limits = db._attempt("The look", lambda c: c.connection.driver_connection.limit)  # type: ignore[union-attr]
+        limits = db.attempt("The look", lambda c: c.connection.driver_connection.limit)  # type: ignore[union-attr]
         assert limits == 0.6
 
 

@@ -74,7 +74,7 @@ def with_parents(db: Database, listed: Sequence[Listed]) -> list[Listed]:
 
 
 def _ask(db: Database, question: str, schema: str = "") -> list[Any]:
-    return db._attempt("The catalog", lambda opened: dictionary.ask(opened, question, schema))
+    return db.attempt("The catalog", lambda opened: dictionary.ask(opened, question, schema))
 
 
 def chosen(db: Database, listed: Sequence[Listed], tables: Sequence[str]) -> list[Listed]:

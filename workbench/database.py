@@ -73,7 +73,7 @@ class Database:
         self.engine = engine
         self._statements = 0
         self._rows = 0
-        self._dialect = connections.DIALECTS[engine.dialect.name]
+        self.dialect = connections.DIALECTS[engine.dialect.name]
 
     def __enter__(self) -> Self:
         return self
@@ -158,11 +158,11 @@ class Database:
             connection.begin()
             driver = connection.connection.driver_connection
             timeout = self.source.call_timeout
-            yield from self._dialect.batches(driver, text, values, numbers, timeout)
+            yield from self.dialect.batches(driver, text, values, numbers, timeout)
 
         ended = "stopped"
         try:
-            for frame in self._stream("The statement", frames):
+            for frame in self.stream("The statement", frames):
                 rows += frame.height
                 if self.engine.dialect.requires_name_normalize:
                     frame.columns = _as_written(statement, frame.columns)
@@ -185,9 +185,9 @@ class Database:
         def columns(connection: sa.Connection) -> list[dtypes.ResultColumn]:
             connection.begin()
             driver = connection.connection.driver_connection
-            return dtypes.checked(self._dialect.describe(driver, compiled_text, {}), "exact")
+            return dtypes.checked(self.dialect.describe(driver, compiled_text, {}), "exact")
 
-        described = self._attempt("The statement", columns)
+        described = self.attempt("The statement", columns)
         dialect = self.engine.dialect
         named: Callable[[str], str] = (
             dialect.normalize_name if dialect.requires_name_normalize else str
@@ -213,7 +213,7 @@ class Database:
 
         clause = text_clause(statement) if isinstance(statement, str) else statement
         mappings = rows.iter_rows(named=True) if isinstance(rows, pl.DataFrame) else iter(rows)
-        count = self._attempt(
+        count = self.attempt(
             "The statement",
             lambda connection: writing.execute(connection, clause, mappings),
             writes=True,
@@ -247,13 +247,13 @@ class Database:
             home = sa.MetaData(info={"database": self})
             return sa.Table(found, home, schema=found_schema, autoload_with=connection)
 
-        return self._attempt(f"Table {name}", reflect)
+        return self.attempt(f"Table {name}", reflect)
 
     def health(self) -> Health:
         """Ask the server who it is and how far away; raises ConnectionFailed."""
 
         def ask(connection: sa.Connection) -> Health:
-            probe = sa.text(self._dialect.SESSION)
+            probe = sa.text(self.dialect.SESSION)
             session = connection.execute(probe).scalar_one()
             started = time.perf_counter()
             connection.execute(probe).all()
@@ -264,7 +264,7 @@ class Database:
                 kind=self.source.kind,
                 server="Oracle" if self.engine.dialect.name == "oracle" else "PostgreSQL",
                 version=".".join(map(str, version)),
-                driver=self._dialect.driver(connection.connection.driver_connection),
+                driver=self.dialect.driver(connection.connection.driver_connection),
                 session=str(session),
                 round_trip_ms=round(elapsed, 2),
                 pool=self._pool_use(),
@@ -272,7 +272,7 @@ class Database:
                 rows=self._rows,
             )
 
-        return self._attempt("The health check", ask)
+        return self.attempt("The health check", ask)
 
     def _pool_use(self) -> PoolUse:
         """Look at the pool, from one of its connections, which does not count as used."""
@@ -282,25 +282,26 @@ class Database:
             pool.checkedin() + pool.checkedout(), pool.checkedout() - 1, self.source.pool.maximum
         )
 
-    def _attempt(self, what: str, work: Callable[[sa.Connection], T], *, writes: bool = False) -> T:
+    def attempt(self, what: str, work: Callable[[sa.Connection], T], *, writes: bool = False) -> T:
         """Do `work` on a connection; what SQLAlchemy and drivers raise becomes one sentence."""
-        return next(self._stream(what, lambda connection: iter((work(connection),)), writes))
+        return next(self.stream(what, lambda connection: iter((work(connection),)), writes))
 
-    def _stream(
+    def stream(
         self, what: str, work: Callable[[sa.Connection], Iterator[T]], writes: bool = False
     ) -> Iterator[T]:
+        """Yield what `work` yields on a connection; errors become one sentence, as in `attempt`."""
         driver_error = self.engine.dialect.loaded_dbapi.Error
         failure: WorkbenchError | None = None
         connection = None
         try:
             connection = self.engine.connect()
         except (exc.SQLAlchemyError, driver_error, OSError, ValueError) as error:
-            failure = self._unreachable(error)
+            failure = self.unreachable(error)
         if connection is not None:
             try:
                 yield from work(connection)
             except (exc.SQLAlchemyError, driver_error) as error:
-                failure = self._failure(what, error, connection, writes)
+                failure = self.failure(what, error, connection, writes)
             finally:
                 # The pool itself gives up a connection that cannot be rolled back.
                 with suppress(exc.SQLAlchemyError, driver_error):
@@ -310,9 +311,10 @@ class Database:
         if failure:
             raise failure
 
-    def _failure(
+    def failure(
         self, what: str, error: Exception, connection: sa.Connection, writes: bool
     ) -> WorkbenchError:
+        """Say what a driver or SQLAlchemy raised: ConnectionFailed where the connection is gone."""
         fault = fault_of(error)
         hint = fault.fix if fault else None
         if isinstance(error, exc.DBAPIError):
@@ -331,7 +333,8 @@ class Database:
             )
         return QueryError(f"{what} failed on source {self.name!r}: {said(error)}", hint)
 
-    def _unreachable(self, error: Exception) -> ConnectionFailed:
+    def unreachable(self, error: Exception) -> ConnectionFailed:
+        """Say why no connection could be had."""
         if isinstance(error, exc.TimeoutError):
             pool = self.source.pool
             return ConnectionFailed(

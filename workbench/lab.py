@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from urllib.parse import quote
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
@@ -27,13 +29,11 @@ class WarmKernelSpecs(KernelSpecManager):
     """
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        """Return how to start a kernel, under the name that people know it by."""
+        """Return how to start a kernel; what people see of it is as ever."""
         asked = super().get_kernel_spec(kernel_name)
-        if (ours := kernels.kernel_name(kernel_name)) == kernel_name:
-            return asked
-        warm = super().get_kernel_spec(ours)
-        warm.display_name = asked.display_name
-        return warm
+        warm = super().get_kernel_spec(kernels.kernel_name(kernel_name))
+        asked.argv, asked.metadata = warm.argv, warm.metadata
+        return asked
 
 
 def serve(options: Sequence[str]) -> None:
@@ -60,6 +60,9 @@ def serve(options: Sequence[str]) -> None:
         inside = project / settings.notebooks
         shown = inside.is_dir() and inside.is_relative_to(project)
         place = f"/tree/{quote(inside.relative_to(project).as_posix())}" if shown else ""
+        # Settings of JupyterLab that nothing is asked of the network, nor of who opens it first.
+        paths = os.environ.get("JUPYTER_CONFIG_PATH"), str(Path(__file__).with_name("jupyter"))
+        os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, paths))
         config = {
             "ServerApp": {
                 "ip": "127.0.0.1",
@@ -67,12 +70,7 @@ def serve(options: Sequence[str]) -> None:
                 "answer_yes": True,  # one Ctrl-C ends it
                 "kernel_spec_manager_class": WarmKernelSpecs,
             },
-            "LabApp": {
-                "default_url": f"/lab{place}",
-                # Nothing is asked of the network, nor of whoever opens it first.
-                "news_url": None,
-                "check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
-            },
+            "LabApp": {"default_url": f"/lab{place}"},
         }
         with suppress(NoStart):
             LabApp.initialize_server(argv=[*options], config=Config(config)).start()

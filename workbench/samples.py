@@ -214,7 +214,7 @@ class _Extract:
             for each in todo:
                 yield each, each.table.problem or _first(db, connection, each, rows)
 
-        return db._stream("The sample", read)
+        return db.stream("The sample", read)
 
     def _sampled(self, each: Listed, got: pl.DataFrame | str, files: Sequence[str]) -> Sample:
         """Write what was read of a table, masked; the last file says that all is there."""
@@ -285,14 +285,14 @@ def _first(db: Database, connection: sa.Connection, each: Listed, rows: int) -> 
         try:
             dictionary.bound_waits(connection)
             timeout, numbers = db.source.call_timeout, db.source.numbers
-            batches = db._dialect.batches(driver, text, values, numbers, timeout)
+            batches = db.dialect.batches(driver, text, values, numbers, timeout)
             found: pl.DataFrame = pl.concat(batches)
             found.columns = [column.name for column in table.columns]
             return found
         except DataError as error:
             failure = error
         except (exc.SQLAlchemyError, db.engine.dialect.loaded_dbapi.Error) as error:
-            failure = db._failure(f"Table {each.name}", error, connection, False)
+            failure = db.failure(f"Table {each.name}", error, connection, False)
             if not isinstance(failure, ConnectionFailed):
                 # What a driver says may hold a value.
                 failure.message = f"{fault_of(error) or 'The database refused it'}."

@@ -38,10 +38,10 @@ def load_into(source: str, rows: int = DEFAULT_ROWS, *, progress: bool = False) 
                 f"Source {source!r} is read-only; nothing can be loaded into it.",
                 "Set read_only = false for the source if it is meant to be written to.",
             )
-        targets, missing = db._attempt("The look at its schemas", lambda c: _targets(db, c))
+        targets, missing = db.attempt("The look at its schemas", lambda c: _targets(db, c))
         tables = _tables(db.engine.dialect, targets)
         try:
-            db._attempt("CREATE TABLE", lambda c: _make(c, missing, tables, made), writes=True)
+            db.attempt("CREATE TABLE", lambda c: _make(c, missing, tables, made), writes=True)
             for sample, generator in SCHEMAS.items():
                 for name, frame in generator.generate(rows).items():
                     place = f"{targets[sample]}.{name}"
@@ -49,7 +49,7 @@ def load_into(source: str, rows: int = DEFAULT_ROWS, *, progress: bool = False) 
                     counts[place] = db.execute_many(sa.insert(tables[sample, name]), lines)
         except BaseException:
             try:
-                db._attempt("DROP TABLE", lambda c: _drop(c, missing, made), writes=True)
+                db.attempt("DROP TABLE", lambda c: _drop(c, missing, made), writes=True)
             except WorkbenchError as error:
                 log.warning("%s: not all that was loaded is dropped again: %s", source, error)
             raise

@@ -104,7 +104,7 @@ def load(
             finally:
                 driver.limit = limit
 
-        return db._attempt("The load", work)
+        return db.attempt("The load", work)
 
 
 def _load(

@@ -71,7 +71,7 @@ def schema_name(db: Database, asked: str | None) -> str:
         hint = inert(f"Name one of them: {', '.join(owners)}.") if owners else None
         raise UsageError(f"{told}.", hint)
 
-    return db._attempt("The look at its schemas", choose)
+    return db.attempt("The look at its schemas", choose)
 
 
 def read_catalog(db: Database, schema: str, tables: Sequence[str] | None, as_of: str) -> Catalog:
@@ -96,7 +96,7 @@ def read_catalog(db: Database, schema: str, tables: Sequence[str] | None, as_of:
         invalid = dictionary.ask(connection, "INVALID", schema)
         return found, tuple(model.InvalidObject(*entry) for entry in invalid)
 
-    return db._attempt(f"The catalog of schema {schema}", read)
+    return db.attempt(f"The catalog of schema {schema}", read)
 
 
 def match(name: str, known: Sequence[str], lacks: str, kind: str) -> str:

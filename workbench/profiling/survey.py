@@ -237,7 +237,7 @@ class Survey:
         except exc.TimeoutError:
             return "all connections of the source are in use"
         except (exc.SQLAlchemyError, driver_error, OSError, ValueError) as error:
-            failure = self.db._unreachable(error)
+            failure = self.db.unreachable(error)
             raise failure from None
         try:
             with task.lock:
