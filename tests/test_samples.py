@@ -197,11 +197,17 @@ def test_excel_opens_the_csv_and_runs_nothing(taken: Path) -> None:
     assert [row["a,b;c"] for row in exact] == FORMULAS
 
 
+def without_chance(text: str) -> str:
+    """Leave out tokens, ids and the time: one in a hundred sets of them has some four digits."""
+    return re.sub(r'masked-[0-9a-f]{16}|"extract": "[0-9a-f]+"|:\d\d\.\d{3,6}\b', "", text)
+
+
 def test_no_personal_value_is_in_any_file(taken: Path, schema: str) -> None:
     for name, raw in files(taken).items():
+        shown = without_chance(raw.decode("utf-8"))
         for value in HIDDEN:
             for form in (value, json.dumps(value)[1:-1]):
-                assert form.encode() not in raw, (name, value)
+                assert form not in shown, (name, value)
     tied = content(taken, f"{schema}.a_child_schema.json")["sample"]["masked"]
     assert tied == {"word": f"tied by a foreign key to {schema}.keys.word"}
     persons = records(one(taken, f"{schema}.persons_*.csv"))
@@ -920,7 +926,7 @@ def test_the_notebook_shows_what_it_hands_on(admin: Any, schema: str, project: P
     assert "tied by a foreign key to" in page
     assert "masked-" in page
     for path in (folder / "report.html", folder / "notebook.ipynb", *(folder / "data").glob("*/*")):
-        shown = re.sub(r":\d\d\.\d{6}Z", "", path.read_text("utf-8"))  # when cells ran
+        shown = without_chance(path.read_text("utf-8"))
         for value in HIDDEN:
             assert value not in shown, (path.name, value)
     assert len(list((folder / "data" / "extract").glob("*_schema.json"))) == 2
