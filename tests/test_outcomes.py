@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+from contextlib import chdir
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
@@ -125,10 +126,8 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
         make_notebook(folder / f"{name}.ipynb", *cells)
     entries = [{"notebook": f"{name}.ipynb", **fault[1]} for name, fault in FAULTS.items()]
     (folder / "plan.yaml").write_text(yaml.safe_dump({"runs": entries}))
-    done = subprocess.run(
-        [BIN / "workbench", "batch", "plan.yaml"],
-        cwd=folder, capture_output=True, text=True, timeout=170,
-    )  # fmt: skip
+    with chdir(folder):
+        done = command("batch", "plan.yaml")
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     for name, (_, _, status, _) in FAULTS.items():
@@ -394,9 +393,10 @@ def test_a_file_system_without_room(project: Path) -> None:
 @pytest.mark.parametrize("warm", ["true", "false"])
 def test_warm_kernels_can_be_switched_off(project: Path, workbench: Command, warm: str) -> None:
     (project / "workbench.toml").write_text(f"[kernels]\nwarm = {warm}\n")
+    run = partial(workbench, cwd=project) if warm == "false" else command
     parent = "import os, pathlib\nprint(pathlib.Path(f'/proc/{os.getppid()}/cmdline').read_text())"
     make_notebook(project / "n.ipynb", parent)
-    assert workbench("run", "n.ipynb", "-q", cwd=project).returncode == 0
+    assert run("run", "n.ipynb", "-q").returncode == 0
     [output] = only_run(project / "reports" / "n")[2].cells[-1].outputs
     assert ("forkserver" in output.text) == (warm == "true")
 
