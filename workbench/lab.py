@@ -21,6 +21,8 @@ from workbench.settings import load_settings, project_folder
 # the server for as long as somebody holds the other end of its input.
 SAMPLES = "import sys; from workbench import embedded; embedded.connection_url(); sys.stdin.read()"
 
+OURS = Path(__file__).with_name("jupyter")  # settings and style of JupyterLab
+
 
 class WarmKernelSpecs(KernelSpecManager):
     """Starts our kernel wherever a notebook names the ordinary one of this Python.
@@ -54,14 +56,16 @@ def serve(options: Sequence[str]) -> None:
     kernels.warm_as_set(None)
     with _samples(any(source.kind == "embedded" for source in settings.sources.values())):
         from jupyter_core.application import NoStart
+        from jupyter_core.paths import jupyter_config_dir
         from jupyterlab.labapp import LabApp  # type: ignore[import-untyped]
         from traitlets.config import Config
 
         inside = project / settings.notebooks
         shown = inside.is_dir() and inside.is_relative_to(project)
         place = f"/tree/{quote(inside.relative_to(project).as_posix())}" if shown else ""
-        # Settings of JupyterLab that nothing is asked of the network, nor of who opens it first.
-        paths = os.environ.get("JUPYTER_CONFIG_PATH"), str(Path(__file__).with_name("jupyter"))
+        # Nothing is asked of the network, nor of who opens it first: settings that are changed
+        # in the menu as ever.
+        paths = os.environ.get("JUPYTER_CONFIG_PATH"), str(OURS)
         os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, paths))
         config = {
             "ServerApp": {
@@ -70,10 +74,13 @@ def serve(options: Sequence[str]) -> None:
                 "answer_yes": True,  # one Ctrl-C ends it
                 "kernel_spec_manager_class": WarmKernelSpecs,
             },
-            "LabApp": {"default_url": f"/lab{place}"},
+            "LabApp": {"default_url": f"/lab{place}", "custom_css": True},
         }
+        styles = [f"{jupyter_config_dir()}/custom", f"{OURS}/custom"]  # the first that is there
         with suppress(NoStart):
-            LabApp.initialize_server(argv=[*options], config=Config(config)).start()
+            LabApp.initialize_server(
+                argv=[*options], config=Config(config), static_custom_path=styles
+            ).start()
 
 
 @contextmanager
