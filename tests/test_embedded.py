@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -18,7 +19,7 @@ COUNT = """
 import json, sys
 import sqlalchemy as sa
 from workbench import demo, embedded
-embedded.IDLE = 1
+embedded.IDLE = 0.3
 if "few" in sys.argv:
     demo.DEFAULT_ROWS = 500
 url = embedded.connection_url()
@@ -38,6 +39,9 @@ if "stay" in sys.argv:
 """
 
 
+Four = tuple[Path, list[dict[str, Any]]]
+
+
 def launch(cache: Path, program: str = COUNT, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", program, *arguments],
@@ -49,12 +53,13 @@ def launch(cache: Path, program: str = COUNT, *arguments: str) -> subprocess.Pop
     )
 
 
-def first_line(process: subprocess.Popen[str]) -> dict[str, object]:
+def first_line(process: subprocess.Popen[str]) -> dict[str, Any]:
     assert process.stdout is not None
-    return json.loads(process.stdout.readline())
+    found: dict[str, Any] = json.loads(process.stdout.readline())
+    return found
 
 
-def finish(process: subprocess.Popen[str]) -> dict[str, object]:
+def finish(process: subprocess.Popen[str]) -> Any:
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert errors == ""
@@ -85,15 +90,8 @@ def stopped(cache: Path, seconds: float = 12) -> bool:
     return True
 
 
-@pytest.fixture
-def cache(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "cache"
-    yield folder
-    assert stopped(folder), "a server or its watcher was left behind"
-
-
 @pytest.fixture(scope="module")
-def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[object]]]:
+def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Four]:
     """A cache that four processes began to use at once, and what each of them found there."""
     folder = tmp_path_factory.mktemp("four") / "cache"
     started = [launch(folder, COUNT, "few", "stay") for _ in range(4)]
@@ -103,27 +101,29 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[
     assert stopped(folder), "a server or its watcher was left behind"
 
 
-def test_starts_once_and_is_shared(cache: Path) -> None:
+def test_starts_once_and_is_shared(four: Four) -> None:
+    cache, _ = four
     first = launch(cache, COUNT, "stay")
     one = first_line(first)
     two = finish(launch(cache))
     # The second process has gone; the first still has its server.
-    time.sleep(2)
+    time.sleep(1)
     three = finish(launch(cache))
     assert one == two == three
-    assert one["colors"] == 20_000
+    assert one["colors"] == 500
     assert one["analysed"] > 30
     assert one["ports"] == ""
     assert "password" not in one["url"]
     first.communicate("")
 
 
-def test_four_at_once_load_once(four: tuple[Path, list[object]]) -> None:
+def test_four_at_once_load_once(four: Four) -> None:
     _, results = four
     assert results == [results[0]] * 4
+    assert results[0]["colors"] == 500
 
 
-def test_survives_kill_of_client_and_of_server(four: tuple[Path, list[object]]) -> None:
+def test_survives_kill_of_client_and_of_server(four: Four) -> None:
     cache, _ = four
     first = launch(cache, COUNT, "stay", "few")
     before = first_line(first)
@@ -151,7 +151,7 @@ def test_awkward_paths(tmp_path: Path) -> None:
 RESET = """
 import json
 from workbench import demo, embedded
-embedded.IDLE = 1
+embedded.IDLE = 0.3
 counts = embedded.reset(rows=700)
 with_old_generator = demo.fingerprint
 demo.fingerprint = lambda name: "0"
@@ -161,7 +161,7 @@ print(json.dumps(counts))
 """
 
 
-def test_reset_survives_later_starts_and_upgrades(four: tuple[Path, list[object]]) -> None:
+def test_reset_survives_later_starts_and_upgrades(four: Four) -> None:
     cache, _ = four
     counts = finish(launch(cache, RESET))
     assert counts["marketpulse.colors"] == 700
@@ -171,6 +171,7 @@ def test_reset_survives_later_starts_and_upgrades(four: tuple[Path, list[object]
 SENTENCE = """
 from workbench import embedded
 from workbench.errors import ConnectionFailed
+embedded.IDLE = 0
 try:
     embedded.connection_url()
 except ConnectionFailed as error:

@@ -249,7 +249,9 @@ def _start(data: Path, programs: Path) -> Path:
             break
         except subprocess.CalledProcessError:
             # A killed server's last children may hold its shared memory for a moment.
-            if attempt == 10:
+            log = data / "server.log"
+            said = log.read_bytes()[-2000:] if log.exists() else b""
+            if b"shared memory" not in said or attempt == 10:
                 raise
             time.sleep(0.5)
     return folder
