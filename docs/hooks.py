@@ -83,7 +83,7 @@ def faults() -> Iterator[str]:
 def commands(command: click.Command = main, above: click.Context | None = None) -> Iterator[str]:
     """Write what --help says of each command, those of groups included."""
     name = "workbench" if above is None else command.name
-    context = click.Context(command, above, name, terminal_width=88, **command.context_settings)
+    context = click.Context(command, above, name, terminal_width=76, **command.context_settings)
     if not isinstance(command, click.Group):
         yield f"\n## {context.command_path}\n\n```text\n{command.get_help(context)}\n```\n"
         return

@@ -1,155 +1,217 @@
-"""What the documentation shows is executed, as it stands there."""
+"""What the documentation shows is executed, as it stands there; its site is built and read."""
 
 from __future__ import annotations
 
 import csv
+import html
+import json
 import os
 import pkgutil
 import re
-import runpy
 import shlex
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import click
 import polars as pl
 import pytest
 import yaml
+from click.testing import CliRunner
 from commands import command as here
 from conftest import ROOT
+from playwright.sync_api import Page, expect, sync_playwright
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.schema import DropSchema
 
 import workbench
-from workbench import embedded, run_colors
+from workbench import embedded, errors, exclusions, run_colors
+from workbench.cli import main
+from workbench.database import Database
 from workbench.profiling import rules
+from workbench.running import outcome
 from workbench.running.plans import read_plan
 from workbench.settings import Pool, Settings, Source
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-
-
 PAGES = {
-    name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
-    for name in ("billing", "documents", "shop", "extract")
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 }
-PROFILE = (ROOT / "docs" / "profile.md").read_text(encoding="utf-8")
-EXPECTATIONS = (ROOT / "docs" / "expectations.md").read_text(encoding="utf-8")
-COMMANDS = [
-    line
-    for text in (README, PROFILE, EXPECTATIONS, PAGES["extract"])
-    for block in blocks(text, "sh")
-    for line in block.splitlines()
+# A block that is a file has its name as a title; what cannot run here is `console` or `text`.
+BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```', re.MULTILINE | re.DOTALL)
+EXECUTED = [
+    page for page, text in PAGES.items() if {"sh", "python"} & {it[0] for it in BLOCK.findall(text)}
 ]
+# What the Python of a page must print, besides not failing.
+TOLD = {
+    "README.md": ["parents"],
+    "docs/billing.md": ["Account 7 is"],
+    "docs/documents.md": ["Loaded: "],
+    "docs/expectations.md": [
+        "! 1 of 2 expectations failed (1 warning): warned. 3 rows of three quotes",
+        "warning 1 of 2 [{'ID': 2, 'PX': 114.0}]",
+    ],
+    "docs/explanation/exact_numbers.md": ["share"],
+    "docs/explanation/how_engines_agree.md": ["rows agree"],
+    "docs/how-to/write_a_suite.md": ["is never null"],
+    "docs/profile.md": ["20000 exact", "info other-depth"],
+    "docs/shop.md": ["no oversell"],
+}
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return [body for kind, _, body in BLOCK.findall(PAGES[page]) if kind == language]
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project with this environment as its own."""
     folder = tmp_path_factory.mktemp("docs") / "a checkout"
-    left_out = shutil.ignore_patterns(".venv", ".git", "reports", "data", ".*_cache", "__pycache__")
+    left_out = shutil.ignore_patterns(
+        ".venv", ".git", "reports", "data", "build", "node_modules", ".*_cache", "__pycache__"
+    )
     shutil.copytree(ROOT, folder, ignore=left_out)
     (folder / ".venv").symlink_to(sys.prefix)
-    # The plan is run with the first two values of its matrix: the others are more of the same.
+    # This environment serves, whichever lock was changed after it was made.
+    for lock in folder.glob("requirements*.lock"):
+        os.utime(lock, (0, 0))
+    (folder / "reports").mkdir()
+    # Of the plan is run what no other page runs; that all of it can be read is seen here.
     plan = folder / "params" / "demo.yaml"
     assert len(read_plan(plan)) == 14
     content = yaml.safe_load(plan.read_text(encoding="utf-8"))
-    [several] = [run for run in content["runs"] if "matrix" in run]
-    several["matrix"] = {name: values[:2] for name, values in several["matrix"].items()}
+    elsewhere = ("run_colors", "validate_table", "billing_transactions", "shop_operations")
+    content["runs"] = [
+        run for run in content["runs"] if "matrix" in run or run["notebook"] not in elsewhere
+    ]
+    for run in content["runs"]:
+        if "matrix" in run:
+            run["matrix"] = {name: values[:2] for name, values in run["matrix"].items()}
     plan.write_text(yaml.safe_dump(content), encoding="utf-8")
     return folder
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_of_the_readme_works(
-    checkout: Path, command: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = shlex.split(command.removeprefix(".venv/bin/"))
-    if words[0] == "workbench" and words[1] not in ("doctor", "demo"):
-        # `make demo` is the installed one; with other words, kernels are warm in this process.
-        monkeypatch.chdir(checkout)
-        done = here(*words[1:])
-        assert done.returncode == 0, done.stderr
-        return
-    if command == "make test":
-        # These very tests: what can be asked from within is that the target calls pytest.
-        command = "make --dry-run test"
+@pytest.fixture(scope="module")
+def demo(checkout: Path) -> str:
+    """What the installed command says to `make demo`, which several pages begin with."""
+    environment = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
     done = subprocess.run(
-        command, shell=True, cwd=checkout, capture_output=True, text=True, timeout=180,
-        env={name: value for name, value in os.environ.items() if name != "MAKEFLAGS"},
-    )  # fmt: skip
+        ["make", "demo"], cwd=checkout, env=environment, capture_output=True, text=True, timeout=180
+    )
     assert done.returncode == 0, done.stderr
-    if command == "make demo":
-        assert (checkout / "reports" / "run_colors" / "latest" / "report.html").exists()
-    if command.startswith("make --dry-run"):
-        assert "pytest" in done.stdout
+    return done.stdout
+
+
+def do(line: str, demo: str) -> None:
+    """Do what a line of a terminal says, in this process as far as that can be."""
+    program, *words = shlex.split(line, comments=True)
+    name = Path(program).name
+    if line == "make demo":
+        assert "report.html" in demo
+    elif name == "make":
+        dry = subprocess.run(["make", "--dry-run", *words], capture_output=True, text=True)
+        assert dry.returncode == 0, dry.stderr
+    elif name == "setup.sh":
+        # What it does is seen by tests of its own.
+        assert {*words} <= {"demo", "lab", "test"}
+    elif name == "workbench":
+        done = here(*words)
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+    elif name == "papermill":
+        from papermill.__main__ import papermill
+
+        result = CliRunner().invoke(papermill, words, catch_exceptions=False)
+        assert result.exit_code == 0, f"{line}\n{result.output}"
+    else:
+        assert (name, words[0]) == ("jupyter", "nbconvert"), f"fence it as console: {line}"
+        from nbconvert.nbconvertapp import NbConvertApp
+
+        NbConvertApp.launch_instance(words[1:])
+        NbConvertApp.clear_instance()
+
+
+@pytest.mark.parametrize("page", EXECUTED)
+def test_a_page_does_what_it_shows(
+    page: str, checkout: Path, demo: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(checkout)
+    if page == "docs/rules.md":
+        Path("old.json").write_text(blocks(page, "json")[0])
+    names: dict[str, Any] = {"__name__": page}
+    for kind, title, body in BLOCK.findall(PAGES[page]):
+        if title:
+            Path(title).write_text(body, encoding="utf-8")
+        elif kind == "sh":
+            for line in body.splitlines():
+                do(line, demo)
+        elif kind == "python":
+            exec(compile(body, page, "exec"), names)  # noqa: S102
+    for value in names.values():
+        if isinstance(value, Database):
+            value.close()
+    told = capsys.readouterr().out
+    for said in TOLD.get(page, ()):
+        assert said in told
+    if page == "docs/documents.md":
+        with create_engine(embedded.connection_url(), poolclass=NullPool).begin() as connection:
+            for schema in ("documents_tried", "documents_tried_trial"):
+                connection.execute(DropSchema(schema, cascade=True))
+
+
+def test_make_test_runs_the_tests() -> None:
+    assert "make test" in blocks("README.md", "sh")[0]
+    dry = subprocess.run(["make", "--dry-run", "test"], cwd=ROOT, capture_output=True, text=True)
+    assert "pytest" in dry.stdout
 
 
 def test_the_readme_names_every_make_target() -> None:
     targets = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     for target in set(targets) - {"help"}:
-        assert f"`make {target}`" in README, target
+        assert f"`make {target}`" in PAGES["README.md"], target
 
 
-def test_the_python_of_the_documentation_works(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "path",
+    [ROOT / page for page, text in PAGES.items() if re.search("^```(toml|yaml|json)", text, re.M)]
+    + sorted((ROOT / "deploy").rglob("README.md")),
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
+def test_settings_plans_and_rules_of_the_documentation_can_be_read(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    sources = (ROOT / "docs" / "sources.md").read_text(encoding="utf-8")
-    for code in (*blocks(README, "python"), *blocks(sources, "python")):
-        (tmp_path / "readme.py").write_text(code)
-        runpy.run_path(str(tmp_path / "readme.py"))
-    assert "parents" in capsys.readouterr().out
+    for kind, title, body in BLOCK.findall(path.read_text(encoding="utf-8")):
+        if kind == "json":
+            assert json.loads(body)
+        elif kind == "toml":
+            for section, content in tomllib.loads(body).items():
+                for source in content.values() if section == "sources" else ():
+                    assert Source.model_validate(source)
+                if section in ("kernels", "duckdb", "spark"):
+                    model: Any = Settings.model_fields[section].annotation
+                    assert model.model_validate(content)
+        elif kind == "yaml":
+            (tmp_path / "block.yaml").write_text(body, encoding="utf-8")
+            content = next(iter(yaml.safe_load_all(body)))
+            if "rules" in content:
+                assert exclusions.read_rules([str(tmp_path / "block.yaml")])
+            # One with a title may be of notebooks that the page makes, and is run there.
+            elif "runs" in content and not title:
+                assert read_plan(tmp_path / "block.yaml")
 
 
-def test_the_python_of_the_page_on_profiles_works(
-    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    monkeypatch.chdir(checkout)
-    (checkout / "reports").mkdir(exist_ok=True)
-    [writing] = (line for line in COMMANDS if "reports/monday.json --overwrite" in line)
-    assert here(*shlex.split(writing)[1:]).returncode == 0
-    for code in blocks(PROFILE, "python"):
-        (tmp_path / "page.py").write_text(code)
-        runpy.run_path(str(tmp_path / "page.py"))
-    told = capsys.readouterr().out
-    assert "20000 exact" in told
-    assert "info other-depth" in told
-
-
-def test_the_python_of_the_page_on_expectations_works(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_plan_of_the_documentation_makes_three_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    code, *_ = blocks(EXPECTATIONS, "python")  # the others write suites
-    (tmp_path / "page.py").write_text(code)
-    runpy.run_path(str(tmp_path / "page.py"))
-    told = capsys.readouterr().out
-    assert "! 1 of 2 expectations failed (1 warning): warned. 3 rows of three quotes" in told
-    assert "warning 1 of 2 [{'ID': 2, 'PX': 114.0}]" in told
-
-
-@pytest.mark.parametrize("page", ["billing", "documents", "shop"])
-def test_the_python_of_the_other_domains_works(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(ROOT)
-    [code] = blocks(PAGES[page], "python")
-    (tmp_path / "page.py").write_text(code)
-    runpy.run_path(str(tmp_path / "page.py"))
-    told = capsys.readouterr().out
-    assert {"billing": "Account 7 is", "documents": "Loaded: ", "shop": "no oversell"}[page] in told
-    if page == "documents":
-        with create_engine(embedded.connection_url(), poolclass=NullPool).begin() as connection:
-            for schema in ("documents_tried", "documents_tried_trial"):
-                connection.execute(DropSchema(schema, cascade=True))
+    (tmp_path / "plan.yaml").write_text(blocks("docs/runs.md", "yaml")[0])
+    names = [spec.name for spec in read_plan(tmp_path / "plan.yaml")]
+    assert names == ["run_colors", "by_sector-sector=2.0_Mezz", "by_sector-sector=2.0_Senior"]
 
 
 def test_the_expectations_of_our_own_are_all_told() -> None:
@@ -157,49 +219,62 @@ def test_the_expectations_of_our_own_are_all_told() -> None:
     types = [f"expect{name}" for name in re.findall(r"^class Expect(\w+)", source, re.MULTILINE)]
     assert types
     for kind in (re.sub(r"([A-Z])", r"_\1", name).lower() for name in types):
-        assert f"`{kind}`" in EXPECTATIONS, kind
+        assert f"`{kind}`" in PAGES["docs/expectations.md"], kind
 
 
 def test_the_rules_of_a_profile_are_all_told() -> None:
     for kind in [rule.kind for rule in rules.RULES]:
-        assert f"`{kind}`" in PROFILE, kind
-
-
-@pytest.mark.parametrize(
-    "page",
-    ["README.md", "docs/sources.md", "docs/credentials.md", "docs/documents.md",
-     "deploy/oracle/README.md"],
-)  # fmt: skip
-def test_the_sources_of_the_documentation_are_valid(page: str) -> None:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    assert blocks(text, "toml")
-    for block in blocks(text, "toml"):
-        for source in tomllib.loads(block)["sources"].values():
-            assert Source.model_validate(source)
+        assert f"`{kind}`" in PAGES["docs/profile.md"], kind
 
 
 def test_the_settings_of_a_source_are_all_told() -> None:
-    text = (ROOT / "docs" / "sources.md").read_text(encoding="utf-8")
     keys = {field.alias or name for name, field in Source.model_fields.items()} - {"kind", "pool"}
     for key in keys | {f"pool.{name}" for name in Pool.model_fields}:
-        assert f"`{key}`" in text, key
+        assert f"`{key}`" in PAGES["docs/sources.md"], key
 
 
-def test_the_links_of_the_documentation_lead_somewhere() -> None:
-    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
-        links = re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text(encoding="utf-8"))
-        for link in links:
-            assert (path.parent / link).exists(), f"{path.name}: {link}"
+def test_every_exit_code_is_told() -> None:
+    page = PAGES["docs/reference/exit_codes.md"]
+    for status, code in outcome.EXIT_CODES.items():
+        assert f"\n| `{status}` | {code} |" in page
+    assert ", ".join(map(str, outcome.WORST_FIRST)) in page
+
+
+def test_every_key_of_run_json_is_told(checkout: Path, demo: str) -> None:
+    page = PAGES["docs/reference/run_json.md"]
+    run = json.loads((checkout / "reports" / "run_colors" / "latest" / "run.json").read_text())
+    nested = [run["versions"], *run["figures"], *run["sources"], *run["warnings"]]
+    for key in {*run}.union(*nested):
+        assert re.search(rf"`(\w+\.)?{key}(\[\])?`", page), key
+
+
+def test_the_changelog_keeps_its_shape() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    first, *parts = re.split(r"^## ", text, flags=re.MULTILINE)
+    assert first.startswith("# Changelog\n")
+    titles = [part.split("\n", 1)[0] for part in parts]
+    assert titles[0] == "Unreleased" or titles[0].startswith(workbench.__version__)
+    for title in titles[titles[0] == "Unreleased" :]:
+        assert re.fullmatch(r"\d+\.\d+\.\d+ \(\d{4}-\d\d-\d\d\)", title)
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    for part in parts:
+        headed = re.split(r"^### ", part, flags=re.MULTILINE)[1:]
+        named = [block.split("\n", 1)[0] for block in headed]
+        assert {*named} <= kinds
+        assert len(named) == len({*named})
+        assert all(re.match(r"\w+\n- \S", block) for block in headed)
 
 
 def test_the_ten_rows_of_the_rules_rank_as_told(tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "run_colors.md").read_text(encoding="utf-8")
-    [feed] = blocks(text, "csv")
+    [feed] = blocks("docs/run_colors.md", "csv")
     (tmp_path / "ten.csv").write_text(feed)
     assert len(list(csv.reader(feed.splitlines()))) == 1 + 10
     header, *told = [
         [cell.strip() for cell in line.strip("|\n").split("|")]
-        for line in text.split("## Ten rows")[1].split("\n## ")[0].splitlines()
+        for line in PAGES["docs/run_colors.md"]
+        .split("## Ten rows")[1]
+        .split("\n## ")[0]
+        .splitlines()
         if line.startswith("|") and not line.startswith("|---")
     ]
     ranked = run_colors(tmp_path / "ten.csv")
@@ -218,21 +293,125 @@ def test_the_ten_rows_of_the_rules_rank_as_told(tmp_path: Path) -> None:
     assert ranked.without_cusip["MESSAGE_ID"].to_list() == [25]
 
 
-def test_the_plan_of_the_documentation_can_be_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(ROOT)
-    text = (ROOT / "docs" / "runs.md").read_text(encoding="utf-8")
-    [plan] = blocks(text, "yaml")
-    (tmp_path / "plan.yaml").write_text(plan)
-    names = [spec.name for spec in read_plan(tmp_path / "plan.yaml")]
-    assert names == ["run_colors", "by_sector-sector=2.0_Mezz", "by_sector-sector=2.0_Senior"]
-    [kernels] = blocks(text, "toml")
-    assert Settings.model_validate(tomllib.loads(kernels)).kernels.preload
-
-
 def test_every_name_the_package_offers_works_whatever_was_imported_before() -> None:
     # A module of the same name would take its place as soon as somebody imports it.
     modules = {module.name for module in pkgutil.iter_modules(workbench.__path__)}
     assert not modules & set(workbench.__all__)
     assert all(callable(getattr(workbench, name)) for name in workbench.__all__)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built strictly: links and anchors that lead nowhere, or pages left out, stop it."""
+    from mkdocs.commands.build import build
+    from mkdocs.config import load_config
+
+    folder = tmp_path_factory.mktemp("site") / "the site"
+    build(load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder)))
+    return folder
+
+
+def section(page: str, anchor: str) -> str:
+    """The HTML from a heading's anchor to the next heading."""
+    assert f'id="{anchor}"' in page, anchor
+    return re.split(r"<h\d ", page.split(f'id="{anchor}"', 1)[1], maxsplit=1)[0]
+
+
+def test_every_public_name_is_in_the_reference(site: Path) -> None:
+    page = (site / "reference" / "python.html").read_text(encoding="utf-8")
+    for name in workbench.__all__:
+        said = (getattr(workbench, name).__doc__ or "").split("\n")[0]
+        words = re.sub(r"<[^>]+>", "", section(page, f"workbench.{name}"))
+        assert said.replace("`", "") in html.unescape(words), name
+    for kind in errors.WorkbenchError.__subclasses__():
+        if kind.__module__ == "workbench.errors":
+            assert f'id="workbench.errors.{kind.__name__}"' in page
+
+
+def commands(group: click.Group, *path: str) -> Iterator[tuple[str, click.Command]]:
+    for name, below in group.commands.items():
+        if isinstance(below, click.Group):
+            yield from commands(below, *path, name)
+        else:
+            yield " ".join(("workbench", *path, name)), below
+
+
+def test_every_command_and_option_is_in_the_reference(site: Path) -> None:
+    page = (site / "reference" / "commands.html").read_text(encoding="utf-8")
+    found = dict(commands(main))
+    assert {"workbench run", "workbench lab", "workbench rules check"} <= {*found}
+    for path, below in found.items():
+        said = section(page, path.replace(" ", "-"))
+        for parameter in below.params:
+            for option in (*parameter.opts, *parameter.secondary_opts):
+                assert not option.startswith("-") or option in said, (path, option)
+
+
+def test_every_fault_is_explained_and_found_by_its_code(site: Path) -> None:
+    page = (site / "troubleshooting.html").read_text(encoding="utf-8")
+    entries = tomllib.loads((ROOT / "workbench" / "faults.toml").read_text(encoding="utf-8"))
+    assert len(entries) > 200
+    for code, entry in entries.items():
+        said = section(page, code.lower().replace(" ", "-"))
+        words = html.unescape(re.sub(r"<[^>]+>", "", said))
+        for text in (entry["meaning"], entry["fix"]):
+            # Typography aside: backticks and quotes are drawn, not written.
+            plain = re.sub(r"[^\w ]", "", text)
+            assert plain in re.sub(r"[^\w ]", "", words), code
+        assert ("we try again" in words) == entry.get("retry", False), code
+        assert ("not sent again" in words) == entry.get("login", False), code
+
+
+def test_every_setting_is_in_the_reference(site: Path) -> None:
+    page = (site / "reference" / "settings.html").read_text(encoding="utf-8")
+    for model in (Settings, Source, Pool):
+        for name, field in model.model_fields.items():
+            key = field.alias or name
+            shown = f"[{key}]" if key in ("kernels", "duckdb", "spark") else f"<code>{key}</code>"
+            assert shown in page or key in ("sources", "pool"), key
+
+
+def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) > 30
+    loads = re.compile(
+        r"""<(?:script|img|iframe|source|audio|video|embed)\b[^>]*\ssrc=["']?([^"'\s>]+)"""
+        r"""|<link\b(?![^>]*rel=["']?(?:canonical|next|prev))[^>]*\shref=["']?([^"'\s>]+)""",
+        re.IGNORECASE,
+    )
+    for path in pages:
+        for found in loads.findall(path.read_text(encoding="utf-8")):
+            [target] = filter(None, found)
+            assert not re.match(r"([a-z]+:)?//", target), (path.name, target)
+    for path in site.rglob("*.css"):
+        for target in re.findall(r"url\(([^)]+)\)|@import[^;]+", path.read_text(encoding="utf-8")):
+            assert not re.match(r"""["']?([a-z]+:)?//""", target), (path.name, target)
+
+
+@pytest.mark.browser
+def test_the_site_is_read_and_searched_from_files(site: Path) -> None:
+    program = shutil.which("chromium")
+    if program is None:
+        # On a CI server a test that does not run is one that nobody knows of.
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("needs chromium")
+    asked: list[str] = []
+    wrong: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        page: Page = browser.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("requestfailed", lambda request: wrong.append(request.url))
+        page.on("console", lambda message: wrong.append(message.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        for name in ("index", "readme", "explanation/architecture", "reference/python"):
+            page.goto((site / f"{name}.html").as_uri())
+            for image in page.locator("article img").all():
+                assert image.evaluate("it => it.decode().then(() => it.naturalWidth)") > 0
+        page.get_by_role("textbox", name="Search").fill("ORA-01017")
+        found = page.locator(".md-search-result__link").first
+        expect(found).to_have_attribute("href", re.compile(r"troubleshooting\.html.*#ora-01017"))
+        found.click()
+        expect(page.locator("#ora-01017")).to_be_in_viewport()
+        browser.close()
+    assert not wrong
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in asked)
