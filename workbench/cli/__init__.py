@@ -69,6 +69,7 @@ from workbench.cli import (  # noqa: E402
     doctor,  # noqa: F401
     extracts,  # noqa: F401
     lab,  # noqa: F401
+    new,  # noqa: F401
     profiles,  # noqa: F401
     reports,  # noqa: F401
     rules,  # noqa: F401
