@@ -86,7 +86,11 @@ def test_a_run_holds_no_secret(
     value = aws["value"]
     make_notebook(project / "leaks.ipynb", RESOLVE, LEAKS, last)
     environment = {name: text for name, text in aws.items() if name != "value"}
-    done = workbench("run", "leaks.ipynb", "--log-format", "json", cwd=project, **environment)
+    words = ("run", "leaks.ipynb", "--log-format", "json")
+    if last == "1":  # once as people start it
+        done = workbench(*words, cwd=project, **environment)
+    else:
+        done = command(*words, **environment)
     expected = {"1": 3, "os._exit(1)": 5}.get(last, 1)
     assert done.returncode == expected, done.stderr
     run, report, _ = only_run(project / "reports" / "leaks")

@@ -128,9 +128,10 @@ def rows(validation: Validation, *, most: int = 10, each: int = 5) -> Shown:
     """Show the first rows that break each failed expectation, the columns concerned first."""
     parts: list[Markup] = []
     left = 0
+    broken_by = validation.offending.partition_by("expectation", as_dict=True)
     for result in validation.failed:
-        held = validation.offending.filter(pl.col("expectation") == result.number)
-        if held.is_empty():
+        held = broken_by.get((result.number,))
+        if held is None or held.is_empty():
             continue
         if len(parts) == most:
             left += 1
