@@ -87,12 +87,12 @@ def test_a_wrong_plan_is_told(project: Path, plan: object, says: str) -> None:
         read_plan(Path(write_plan(project, plan)))
 
 
-def test_everything_wrong_is_listed(project: Path, workbench: Command) -> None:
+def test_everything_wrong_is_listed(project: Path) -> None:
     make_notebook(project / "a.ipynb", "1")
     entries = [{"notebook": "a.ipynb"}, {"notebook": "b"}, {"notebook": "a.ipynb", "name": 3,
                "parameters": {"x": "t"}}]  # fmt: skip
     write_plan(project, {"runs": entries})
-    done = workbench("batch", "plan.yaml", "--only", "c", cwd=project)
+    done = command("batch", "plan.yaml", "--only", "c")
     assert done.returncode == 2
     for problem in ("run 2: Unknown notebook 'b'", "run 3: Parameter x", "no run is called 'c'"):
         assert problem in done.stderr

@@ -13,7 +13,7 @@ import papermill
 import polars as pl
 import pytest
 from commands import command
-from conftest import BIN, ROOT, Command
+from conftest import BIN, ROOT
 
 from notebooks import make_notebook, runs_in
 from workbench.running.export import ReportExporter
@@ -158,11 +158,9 @@ def test_an_output_folder_that_cannot_be_written(project: Path) -> None:
     assert (project / "taken").read_text() == "a file"
 
 
-def test_a_cell_that_raises_is_shown_with_what_did_not_run(
-    project: Path, workbench: Command
-) -> None:
+def test_a_cell_that_raises_is_shown_with_what_did_not_run(project: Path) -> None:
     notebook = make_notebook(project / "odd {name} %s.ipynb", "print(x)", "1 / 0", "print('late')")
-    done = workbench("run", notebook.name, "-p", "x", "41", cwd=project)
+    done = command("run", notebook.name, "-p", "x", "41")
     assert done.returncode == 1
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
@@ -194,12 +192,12 @@ def test_a_page_of_somebody_else_is_not_replaced(project: Path) -> None:
     assert [p.name for p in (project / "site").iterdir()] == ["index.html"]
 
 
-def test_a_kernel_that_is_not_installed(project: Path, workbench: Command) -> None:
+def test_a_kernel_that_is_not_installed(project: Path) -> None:
     notebook = make_notebook(project / "other.ipynb", "1")
     content = json.loads(notebook.read_text())
     content["metadata"]["kernelspec"]["name"] = "julia-9"
     notebook.write_text(json.dumps(content))
-    done = workbench("run", notebook.name, cwd=project)
+    done = command("run", notebook.name)
     assert done.returncode == 1
     assert "kernel 'julia-9', which is not installed" in done.stderr
     assert "Traceback" not in done.stderr
@@ -215,8 +213,8 @@ def test_help_shows_examples() -> None:
         assert "Examples:" in done.stdout
 
 
-def test_demo_counts_its_rows(workbench: Command) -> None:
-    counts = json.loads(workbench("demo", "--json").stdout)
+def test_demo_counts_its_rows() -> None:
+    counts = json.loads(command("demo", "--json").stdout)
     assert counts["marketpulse.colors"] > 0
     assert set(counts) >= {"marketpulse.securities", "marketpulse.dealers"}
 

@@ -425,7 +425,7 @@ def test_compare_to_a_chosen_run(project: Path) -> None:
         assert "There is no run" in done.stderr
 
 
-def test_nothing_of_an_earlier_execution_is_told(project: Path, workbench: Command) -> None:
+def test_nothing_of_an_earlier_execution_is_told(project: Path) -> None:
     path = make_notebook(project / "again.ipynb", "print(x)", "import workbench as wb")
     notebook = nbformat.read(path, as_version=4)
     stale = nbformat.v4.new_output("stream", name="stdout", text="stale")
@@ -449,7 +449,7 @@ def test_nothing_of_an_earlier_execution_is_told(project: Path, workbench: Comma
     spec.write_text(json.dumps({"argv": argv, "display_name": "Gone", "language": "python"}))
     notebook.metadata["kernelspec"] = {"name": "gone", "display_name": "Gone"}
     nbformat.write(notebook, project / "gone.ipynb")
-    done = workbench("run", "gone.ipynb", "-q", cwd=project, JUPYTER_PATH=str(project / "share"))
+    done = command("run", "gone.ipynb", "-q", JUPYTER_PATH=str(project / "share"))
     assert done.returncode == 1
     assert "could not run the notebook" in done.stderr
     run, report, _ = only_run(project / "reports" / "gone")

@@ -140,6 +140,8 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]
                     cell.outputs = list(_joined(cell.outputs))
             if self.km is not None and self.km.has_kernel:
                 await self._async_cleanup_kernel()
+            elif self.km is not None:  # it never started
+                await ensure_async(self.km.cleanup_resources())
 
     async def _start(self, kernel: Mapping[str, Any]) -> None:
         self._check_limits()
