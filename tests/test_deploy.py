@@ -197,26 +197,22 @@ def published(*names: str) -> dict[str, str]:
 
 
 def test_a_morning_is_published_however_it_ended_and_its_exit_code_kept(as_role: Path) -> None:
-    cell = f"""
+    prices = f"""
 from workbench import credentials, verdict
 found = credentials.resolve("ssm:{PATH}")
 print(found.username, found.password.get_secret_value())
 verdict("prices are there", False)
 """
-    with morning(as_role, prices=cell) as process:
-        told = process.communicate(timeout=120)[0]
-    assert process.returncode == 3, told
-    assert published("prices") == {"prices": "data-failed"}
-
-
-def test_a_morning_that_is_ended_publishes_what_it_has(as_role: Path) -> None:
+    long = "import threading; open('begun', 'w').close(); threading.Event().wait()"
     os.mkfifo("begun")
-    with morning(as_role, long="open('begun', 'w').close()\nwhile True: pass") as process:
+    with morning(as_role, prices=prices, long=long) as process:
+        assert process.stdout
+        assert any(line.startswith("prices: data-failed") for line in process.stdout)
         (as_role / "begun").read_text()  # waits for the notebook
         process.send_signal(signal.SIGTERM)
         told = process.communicate(timeout=120)[0]
     assert process.returncode == 130, told
-    assert published("long") == {"long": "cancelled"}
+    assert published("prices", "long") == {"prices": "data-failed", "long": "cancelled"}
 
 
 def test_a_plan_that_is_wrong_publishes_nothing(as_role: Path) -> None:

@@ -7,10 +7,11 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from time import monotonic
 
 from workbench.errors import UsageError, WorkbenchError
@@ -60,12 +61,22 @@ def run_all(
     cancelled, written = False, monotonic()
     with _executor(jobs or cores(), scheduler, specs) as (start, cancel):
         futures = {start(spec): spec for spec in specs}
-        waiting = set(futures)
-        while waiting:
+        # Not `wait(futures)`: a signal in its midst leaves it holding a lock that a run needs to end.
+        # What this queue loses to one is seen half a second later.
+        ended, bell = set[Future[tuple[Outcome, Path]]](), SimpleQueue[None]()
+
+        def note(future: Future[tuple[Outcome, Path]]) -> None:
+            ended.add(future)
+            bell.put(None)
+
+        for future in futures:
+            future.add_done_callback(note)
+        while len(ended) < len(futures):
             try:
                 # Not for longer: a signal that meets another thread does not end this waiting.
-                _, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-                if waiting and monotonic() - written > INDEX_EVERY:
+                with suppress(Empty):
+                    bell.get(timeout=0.5)
+                if len(ended) < len(futures) and monotonic() - written > INDEX_EVERY:
                     write_index(output)
                     written = monotonic()
             except KeyboardInterrupt:
