@@ -91,15 +91,6 @@ def commands(command: click.Command = main, above: click.Context | None = None) 
         yield from commands(below, context)
 
 
-def kinds() -> Iterator[str]:
-    """Write a table of the errors a notebook can catch."""
-    yield from ("| error | |", "|---|---|")
-    for kind in (errors.WorkbenchError, *errors.WorkbenchError.__subclasses__()):
-        said = (kind.__doc__ or "").split("\n")[0]
-        if kind.__module__ == errors.__name__:
-            yield f"| [`{kind.__name__}`][workbench.errors.{kind.__name__}] | {said} |"
-
-
 def keys() -> Iterator[str]:
     """Write a table of keys for each section of workbench.toml, from the models that check it."""
     sections: dict[str, type[BaseModel]] = {
@@ -132,5 +123,5 @@ def _default(value: Any) -> str:
 
 
 GENERATED: dict[str, Callable[[], Iterator[str]]] = {
-    "commands": commands, "faults": faults, "keys": keys, "kinds": kinds,
+    "commands": commands, "faults": faults, "keys": keys,
 }  # fmt: skip

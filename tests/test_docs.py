@@ -161,6 +161,27 @@ def test_a_page_does_what_it_shows(
                 connection.execute(DropSchema(schema, cascade=True))
 
 
+def test_commands_that_cannot_run_here_are_spelt_right() -> None:
+    shown = [
+        line
+        for page in PAGES
+        for block in blocks(page, "console")
+        for line in re.findall(
+            r"(?:^|\s)(?:\.venv/bin/)?workbench (.+)", block.replace("\\\n", " ")
+        )
+    ]
+    assert len(shown) > 4
+    for line in shown:
+        command: click.Command = main
+        context, words = None, shlex.split(line, comments=True)
+        while isinstance(command, click.Group):
+            context = command.make_context("workbench", words[:1], parent=context)
+            _, below, words = command.resolve_command(context, words)
+            assert below
+            command = below
+        command.make_context(command.name, words, parent=context)
+
+
 def test_make_test_runs_the_tests() -> None:
     assert "make test" in blocks("README.md", "sh")[0]
     dry = subprocess.run(["make", "--dry-run", "test"], cwd=ROOT, capture_output=True, text=True)
