@@ -28,7 +28,7 @@ from workbench.errors import CredentialsError, DataError, UsageError
 
 relaxed = settings(
     deadline=None,
-    max_examples=12,
+    max_examples=8,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 RULES = """
