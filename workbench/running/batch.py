@@ -61,8 +61,8 @@ def run_all(
     cancelled, written = False, monotonic()
     with _executor(jobs or cores(), scheduler, specs) as (start, cancel):
         futures = {start(spec): spec for spec in specs}
-        # Not `wait(futures)`: a signal in its midst leaves it holding a lock that a run needs to end.
-        # What this queue loses to one is seen half a second later.
+        # Not `wait(futures)`: a signal in its midst leaves a lock held that a run needs to end.
+        # What this queue loses to a signal is seen half a second later.
         ended, bell = set[Future[tuple[Outcome, Path]]](), SimpleQueue[None]()
 
         def note(future: Future[tuple[Outcome, Path]]) -> None:
