@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -11,7 +12,10 @@ import shutil
 import signal
 import string
 import subprocess
+import tomllib
+import zipfile
 from collections.abc import Iterator
+from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +24,13 @@ import pytest
 import yaml
 from commands import command
 from conftest import BIN, ROOT
+from packaging.requirements import Requirement
 from policies import ACCOUNT, administrator, allowed
 
 from notebooks import make_notebook
 from workbench import credentials
 
+LICENCES = runpy.run_path(str(ROOT / "deploy" / "licences.py"))
 CHECK = runpy.run_path(str(ROOT / "deploy" / "check.py"))
 DEPLOY, HOW_TO = ROOT / "deploy", ROOT / "docs" / "how-to"
 REGION, PATH, SECRET, BUCKET = "eu-central-1", "/acme/prod/oracle", "acme/prod/dw", "acme-reports"
@@ -221,3 +227,124 @@ def test_a_plan_that_is_wrong_publishes_nothing(as_role: Path) -> None:
     assert process.returncode == 2
     assert "has no runs" in told
     assert "publish" not in told
+
+
+def test_the_page_shows_the_policy_that_terraform_gives() -> None:
+    text = (HOW_TO / "secrets_in_aws.md").read_text(encoding="utf-8")
+    [shown] = re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    account = "eu-central-1:111122223333"
+    assert json.loads(shown) == policy(
+        parameters=f"arn:aws:ssm:{account}:parameter/acme/prod/marketpulse/oracle",
+        secret=f"arn:aws:secretsmanager:{account}:secret:acme/prod/warehouse-AbCdEf",
+        bucket="arn:aws:s3:::acme-reports", prefix="reports",
+    )  # fmt: skip
+
+
+# What must agree in several files.
+
+
+def test_the_image_builds_our_wheel_with_locked_packages_alone() -> None:
+    """Whatever the build backend needs is taken from the lock, else --require-hashes refuses it."""
+    needed, found = set[str](), {"hatchling"}
+    while found - needed:
+        needed |= found
+        lines = [Requirement(line) for name in needed for line in requires(name) or ()]
+        found = {line.name for line in lines if not line.marker or line.marker.evaluate()}
+    [names] = re.findall(r"\^\(([\w|-]+)\)==", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"))
+    assert set(names.split("|")) == needed
+    lock = (ROOT / "requirements-demo.lock").read_text(encoding="utf-8")
+    assert needed <= set(re.findall(r"^([\w.-]+)==", lock, re.MULTILINE))
+
+
+def test_the_image_holds_nothing_that_was_not_named() -> None:
+    first, *named = [
+        line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] not in "#"
+    ]
+    assert first == "*"
+    copied = re.findall(
+        r"^COPY (?!--from)(.*) \S+$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE
+    )
+    files = {file for line in copied for file in line.split()}
+    assert {line[1:] for line in named if line.startswith("!")} == files
+    assert all((ROOT / file).exists() for file in files)
+
+
+def test_pods_run_as_the_image_does_and_satisfy_the_restricted_standard() -> None:
+    [uid] = re.findall(r"^ARG UID=(\d+)", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    config = yaml.safe_load((DEPLOY / "kubernetes" / "configmap.yaml").read_text())["data"]
+    for name in ("job", "cronjob"):
+        spec = yaml.safe_load((DEPLOY / "kubernetes" / f"{name}.yaml").read_text())["spec"]
+        job = spec.get("jobTemplate", {"spec": spec})["spec"]
+        assert job["backoffLimit"] == 0
+        pod = job["template"]["spec"]
+        [container] = pod["containers"]
+        both = pod["securityContext"] | container["securityContext"]
+        assert both["runAsUser"] == int(uid)
+        assert both["runAsNonRoot"] is both["readOnlyRootFilesystem"] is True
+        assert both["allowPrivilegeEscalation"] is False
+        assert both["capabilities"] == {"drop": ["ALL"]}
+        assert both["seccompProfile"] == {"type": "RuntimeDefault"}
+        mounts = {mount["mountPath"]: mount.get("subPath") for mount in container["volumeMounts"]}
+        assert {"/reports", "/tmp", "/srv/workbench/workbench.toml"} <= set(mounts)  # noqa: S108
+        assert {path for path in mounts.values() if path} <= set(config)
+        # Longer than every run may take, one after the other.
+        plan = yaml.safe_load(config["prod.yaml"])
+        if name == "cronjob":
+            assert job["activeDeadlineSeconds"] >= 4 * plan["defaults"]["timeout"]
+
+
+def test_conda_brings_the_same_python_and_the_same_lock() -> None:
+    content = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    python, pip = content["dependencies"][0], content["dependencies"][-1]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    least, below = python.removeprefix("python").split(",")
+    assert least == project["requires-python"]
+    # No newer one than CI has seen.
+    ci = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    tested = ci["jobs"]["test"]["strategy"]["matrix"]["python"]
+    assert least == f">={tested[0]}"
+    assert below == f"<3.{int(tested[-1].split('.')[1]) + 1}"
+    assert pip == {"pip": ["--require-hashes", "-r requirements-demo.lock"]}
+
+
+def test_the_licences_of_what_production_installs_are_told() -> None:
+    text = (ROOT / "docs" / "supply_chain.md").read_text(encoding="utf-8")
+    table = text.split("<!-- licences -->")[1].split("<!-- end -->")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.strip().splitlines()[2:]]
+    told = {name: licence for licence, names in rows for name in names.split(", ")}
+    assert sorted(told) == LICENCES["locked"]()
+    free = {"0BSD", "Apache-2.0", "BSD", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", "MIT",
+            "MIT-0", "PSF-2.0", "UPL-1.0", "Zlib"}  # fmt: skip
+    copyleft = {"psycopg", "psycopg-binary", "certifi", "fqdn", "tqdm"}
+    for name, licence in told.items():
+        if (stated := LICENCES["licence"](name)) == LICENCES["ELSEWHERE"]:
+            continue
+        assert licence in (stated, LICENCES["ELSEWHERE"]), name
+        terms = set(re.split(" AND | OR ", stated))
+        assert terms <= free or (name in copyleft and terms <= free | {"MPL-2.0", "LGPL-3.0-only"})
+
+
+def test_a_file_that_was_changed_is_not_installed(tmp_path: Path) -> None:
+    wheel = tmp_path / "tiny-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as file:
+        file.writestr(
+            "tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0"
+        )
+        file.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        file.writestr("tiny-1.0.dist-info/RECORD", "")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (tmp_path / "a.lock").write_text(f"tiny==1.0 --hash=sha256:{digest}\n")
+    words = ["-m", "pip", "install", "--dry-run", "--no-index", "--find-links", str(tmp_path),
+             "--target", str(tmp_path / "into"), "--require-hashes", "-r"]  # fmt: skip
+
+    def install() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [BIN / "python", *words, tmp_path / "a.lock"], capture_output=True, text=True
+        )
+
+    assert install().returncode == 0
+    with zipfile.ZipFile(wheel, "a") as file:
+        file.writestr("tiny.py", "import os")
+    refused = install()
+    assert refused.returncode == 1
+    assert "DO NOT MATCH THE HASHES" in refused.stderr
