@@ -267,7 +267,7 @@ def personal(
         counted = counted.select(plain.alias("value"), "rows")
         if not patterns.named_personal(column.name):
             counted = counted.filter(value.str.len_bytes() >= CARD_LENGTH)
-    return patterns.personal(column.name, counted, share)
+    return patterns.personal(column.name, counted, share) if counted.height else []
 
 
 def _is_repetitive(counted: pl.DataFrame) -> bool:
