@@ -16,6 +16,7 @@ import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import click
@@ -43,10 +44,9 @@ PAGES = {
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 }
 # A block that is a file has its name as a title; what cannot run here is `console` or `text`.
-BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```', re.MULTILINE | re.DOTALL)
-EXECUTED = [
-    page for page, text in PAGES.items() if {"sh", "python"} & {it[0] for it in BLOCK.findall(text)}
-]
+BLOCK = re.compile(
+    r'^(?P<indent> *)```(\w+)(?: title="([^"]+)")?\n(.*?)^(?P=indent)```', re.MULTILINE | re.DOTALL
+)
 # What the Python of a page must print, besides not failing.
 TOLD = {
     "README.md": ["parents"],
@@ -64,8 +64,16 @@ TOLD = {
 }
 
 
+def fenced(text: str) -> list[tuple[str, str, str]]:
+    """The language, the title and the content of each block of a page."""
+    return [(kind, title, dedent(body)) for _, kind, title, body in BLOCK.findall(text)]
+
+
 def blocks(page: str, language: str) -> list[str]:
-    return [body for kind, _, body in BLOCK.findall(PAGES[page]) if kind == language]
+    return [body for kind, _, body in fenced(PAGES[page]) if kind == language]
+
+
+EXECUTED = [page for page in PAGES if blocks(page, "sh") or blocks(page, "python")]
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +149,7 @@ def test_a_page_does_what_it_shows(
     if page == "docs/rules.md":
         Path("old.json").write_text(blocks(page, "json")[0])
     names: dict[str, Any] = {"__name__": page}
-    for kind, title, body in BLOCK.findall(PAGES[page]):
+    for kind, title, body in fenced(PAGES[page]):
         if title:
             Path(title).write_text(body, encoding="utf-8")
         elif kind == "sh":
@@ -196,7 +204,7 @@ def test_the_readme_names_every_make_target() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [ROOT / page for page, text in PAGES.items() if re.search("^```(toml|yaml|json)", text, re.M)]
+    [ROOT / page for page, text in PAGES.items() if re.search("^ *```(toml|yaml|json)", text, re.M)]
     + sorted((ROOT / "deploy").rglob("README.md")),
     ids=lambda path: path.relative_to(ROOT).as_posix(),
 )
@@ -204,7 +212,7 @@ def test_settings_plans_and_rules_of_the_documentation_can_be_read(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    for kind, title, body in BLOCK.findall(path.read_text(encoding="utf-8")):
+    for kind, title, body in fenced(path.read_text(encoding="utf-8")):
         if kind == "json":
             assert json.loads(body)
         elif kind == "toml":
