@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,11 +25,12 @@ def administrator(moto: str, service: str, region: str) -> Any:
 
 
 @contextmanager
-def allowed(policy: dict[str, Any], moto: str, region: str) -> Iterator[dict[str, str]]:
+def allowed(policy: dict[str, Any] | None, moto: str, region: str) -> Iterator[dict[str, str]]:
     """The environment of a new user with this policy alone, while moto checks what is asked."""
-    iam, name = administrator(moto, "iam", region), "workbench"
+    iam, name = administrator(moto, "iam", region), f"user-{secrets.token_hex(4)}"
     iam.create_user(UserName=name)
-    iam.put_user_policy(UserName=name, PolicyName="own", PolicyDocument=json.dumps(policy))
+    if policy:
+        iam.put_user_policy(UserName=name, PolicyName="own", PolicyDocument=json.dumps(policy))
     key = iam.create_access_key(UserName=name)["AccessKey"]
 
     def resource(self: Any) -> str:

@@ -12,11 +12,10 @@ import re
 import secrets
 import signal
 import threading
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -28,10 +27,8 @@ from conftest import ROOT
 from doors import DoorHandler, serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from moto.secretsmanager.models import secretsmanager_backends
-from moto.secretsmanager.responses import SecretsManagerResponse
 from moto.server import ThreadedMotoServer
-from moto.ssm.responses import SimpleSystemManagerResponse
+from policies import allowed
 
 from workbench import credentials, redaction
 from workbench.aws import ask
@@ -591,35 +588,15 @@ def enforced(
     aws: Aws, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[dict[str, Any] | None], None]]:
     """Become a user who may do what the policy says, checked by moto from then on."""
+    with ExitStack() as stack:
 
-    def resource(self: Any) -> str:
-        # moto compares every policy's Resource with "*" unless the service says what is asked for.
-        asked = self._get_param("SecretId") or self._get_param("Path") or self._get_param("Name")
-        if self.service_name == "ssm":
-            return f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{asked}"
-        return str(secretsmanager_backends[ACCOUNT][REGION].secrets[asked].arn)
+        def become(policy: dict[str, Any] | None) -> None:
+            stack.close()
+            environment = stack.enter_context(allowed(policy, aws.moto, REGION))
+            for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+                monkeypatch.setenv(name, environment[name])
 
-    def check_from(count: str) -> None:
-        request = urllib.request.Request(  # noqa: S310
-            f"{aws.moto}/moto-api/reset-auth", count.encode(), {"Content-Type": "text/plain"}
-        )
-        urllib.request.urlopen(request).close()  # noqa: S310
-
-    def become(policy: dict[str, Any] | None) -> None:
-        check_from("Infinity")
-        iam, name = aws.client("iam"), f"credentials-{secrets.token_hex(4)}"
-        iam.create_user(UserName=name)
-        if policy:
-            iam.put_user_policy(UserName=name, PolicyName="read", PolicyDocument=json.dumps(policy))
-        key = iam.create_access_key(UserName=name)["AccessKey"]
-        for service in (SecretsManagerResponse, SimpleSystemManagerResponse):
-            monkeypatch.setattr(service, "_determine_resource", resource, raising=False)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
-        check_from("0")
-
-    yield become
-    check_from("Infinity")
+        yield become
 
 
 def documented(example: str, real: str) -> dict[str, Any]:
