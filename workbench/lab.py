@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from traitlets.config import Config
 
 from workbench.errors import WorkbenchError
 from workbench.running import kernels
@@ -41,8 +42,8 @@ class WarmKernelSpecs(KernelSpecManager):
 def serve(options: Sequence[str]) -> None:
     """Serve JupyterLab in the project's folder until it is told to end.
 
-    `options` are JupyterLab's own, and go over its configuration files as over what is set here.
-    Raises SettingsError for an unusable workbench.toml, WorkbenchError where JupyterLab is
+    `options` are JupyterLab's own; they go over its configuration files, which go over what is set
+    here. Raises SettingsError for an unusable workbench.toml, WorkbenchError where JupyterLab is
     missing.
     """
     settings = load_settings()
@@ -51,36 +52,38 @@ def serve(options: Sequence[str]) -> None:
             "JupyterLab is not installed in this environment.",
             "`make demo` or scripts/setup.sh makes one that has it.",
         )
-    project = project_folder()
     # Other processes import what kernels need, and start the samples, while this one imports its.
     kernels.warm_as_set(None)
     with _samples(any(source.kind == "embedded" for source in settings.sources.values())):
         from jupyter_core.application import NoStart
         from jupyter_core.paths import jupyter_config_dir
         from jupyterlab.labapp import LabApp  # type: ignore[import-untyped]
-        from traitlets.config import Config
 
-        inside = project / settings.notebooks
-        shown = inside.is_dir() and inside.is_relative_to(project)
-        place = f"/tree/{quote(inside.relative_to(project).as_posix())}" if shown else ""
         # Nothing is asked of the network, nor of who opens it first: settings that are changed
         # in the menu as ever.
         paths = os.environ.get("JUPYTER_CONFIG_PATH"), str(OURS)
         os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, paths))
-        config = {
-            "ServerApp": {
-                "ip": "127.0.0.1",
-                "root_dir": str(project),
-                "answer_yes": True,  # one Ctrl-C ends it
-                "kernel_spec_manager_class": WarmKernelSpecs,
-            },
-            "LabApp": {"default_url": f"/lab{place}", "custom_css": True},
-        }
         styles = [f"{jupyter_config_dir()}/custom", f"{OURS}/custom"]  # the first that is there
+        config = _configuration(project_folder(), settings.notebooks)
         with suppress(NoStart):
             LabApp.initialize_server(
-                argv=[*options], config=Config(config), static_custom_path=styles
+                argv=[*options], config=config, static_custom_path=styles
             ).start()
+
+
+def _configuration(project: Path, notebooks: Path) -> Config:
+    inside = project / notebooks
+    shown = inside.is_dir() and inside.is_relative_to(project)
+    place = f"/tree/{quote(inside.relative_to(project).as_posix())}" if shown else ""
+    server = {
+        "ip": "127.0.0.1",
+        "root_dir": str(project),
+        "answer_yes": True,  # one Ctrl-C ends it
+        "kernel_spec_manager_class": WarmKernelSpecs,
+    }
+    return Config({
+        "ServerApp": server, "LabApp": {"default_url": f"/lab{place}", "custom_css": True}
+    })  # fmt: skip
 
 
 @contextmanager

@@ -20,7 +20,13 @@ from nbformat.v4 import new_markdown_cell, upgrade
 from workbench.errors import UsageError
 from workbench.running.parameters import TAG, Parameter, read_parameters
 from workbench.running.plan import find_notebook, read_notebook
-from workbench.settings import CONFIG_NAME, config_path, load_settings, project_folder
+from workbench.settings import (
+    CONFIG_NAME,
+    Settings,
+    config_path,
+    load_settings,
+    project_folder,
+)
 
 STARTER = Path(__file__).with_name("starter")
 UNCOMPARED = "nbval-ignore-output"  # nbval runs the cell, and takes whatever comes out of it
@@ -53,23 +59,33 @@ def start(
     asked = {"source": source, "table": table}
     wanted = {key: value for key, value in asked.items() if value is not None}
     notebook, parameters = _begun(origin, title, wanted, {"suite": name})
-    places = {
-        "notebook": settings.notebooks / f"{name}.ipynb", "values": Path("params", f"{name}.yaml"),
-    }  # fmt: skip
-    paths = {key: path.as_posix() for key, path in places.items()}
+    files = {
+        project_folder() / path: text
+        for path, text in _texts(name, title, settings, notebook, parameters).items()
+    }
+    _write(files)
+    return [*files]
+
+
+def _texts(
+    name: str, title: str, settings: Settings, notebook: nbformat.NotebookNode,
+    parameters: Sequence[Parameter],
+) -> dict[Path, str]:  # fmt: skip
+    """Return what the files hold, by their places in the project."""
+    place, values = settings.notebooks / f"{name}.ipynb", Path("params", f"{name}.yaml")
     test = jinja2.Template(
         (STARTER / "test.py.j2").read_text(encoding="utf-8"), keep_trailing_newline=True
     )
     texts = {
-        places["notebook"]: nbformat.writes(notebook) + "\n",
-        places["values"]: _values(name, parameters),
-        Path("tests", f"test_{name}.py"): test.render(title=title, **paths),
+        place: nbformat.writes(notebook) + "\n",
+        values: _values(name, parameters),
+        Path("tests", f"test_{name}.py"): test.render(
+            title=title, notebook=place.as_posix(), values=values.as_posix()
+        ),
     }
     if any(parameter.name == "suite" for parameter in parameters):
         texts[settings.expectations / f"{name}.json"] = _suite(name, parameters)
-    files = {project_folder() / path: text for path, text in texts.items()}
-    _write(files)
-    return [*files]
+    return texts
 
 
 def _begun(
