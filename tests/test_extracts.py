@@ -217,7 +217,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("any rows")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(rows=_rows)
 def test_any_rows_come_back_from_csv(place: Path, rows: list[tuple[Any, ...]]) -> None:
     frame = _frame(rows)
@@ -234,7 +234,7 @@ def test_any_rows_come_back_from_csv(place: Path, rows: list[tuple[Any, ...]]) -
     assert "E" not in "".join(row[2] for row in records(path)[1:])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(rows=_rows)
 def test_any_rows_come_back_from_json_lines(place: Path, rows: list[tuple[Any, ...]]) -> None:
     frame = _frame(rows)
@@ -256,7 +256,7 @@ def test_any_rows_come_back_from_json_lines(place: Path, rows: list[tuple[Any, .
     ] == frame.rows()  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(rows=_rows)
 def test_any_rows_come_back_from_parquet(place: Path, rows: list[tuple[Any, ...]]) -> None:
     frame = _frame(rows)

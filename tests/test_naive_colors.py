@@ -193,7 +193,7 @@ def test_dates_come_out_as_datetimes():
     assert (out["DATE"], out["DATE_1"]) == (datetime(2026, 1, 9), datetime(2026, 1, 9, 8))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.data(), st.booleans())
 def test_input_order_does_not_matter(data, deduplicate):
     rows = data.draw(feeds.feeds(times=data.draw(st.booleans()), extras=True, controls=True))
@@ -230,7 +230,7 @@ def test_files_hold_the_feed(tmp_path):
     assert sheet.cast(expected.schema).equals(expected)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(feeds.feeds(max_rows=10, times=True, extras=True, controls=True))
 def test_any_feed_can_be_written(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("feeds")

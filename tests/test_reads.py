@@ -125,7 +125,7 @@ def test_a_type_without_an_equal_is_refused_before_a_row_is_read(db, expression:
         db.read(f"SELECT {expression} AS x, 1 / (n - 1) AS never FROM generate_series(1, 2) n")
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(
     st.lists(
         st.tuples(

@@ -632,7 +632,7 @@ MAYBE = st.none() | TIMES
         max_size=6,
     ),
 )  # fmt: skip
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_two_carts_and_one_product_are_judged_as_by_plain_python(
     units: int, orders: list[Any], held: list[Any]
 ) -> None:
