@@ -1,10 +1,7 @@
 """The report in a real browser: it loads nothing, runs nothing, and fits the screen."""
 
 import base64
-import importlib.util
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +9,7 @@ from typing import Any
 import great_tables
 import polars as pl
 import pytest
+from browsing import chromium
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from workbench import records
@@ -19,10 +17,6 @@ from workbench.reporting.html import render
 from workbench.reporting.index import write_index
 
 pytestmark = pytest.mark.browser
-ARGUMENTS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 EVIL = (
     "<script>window.pwned=1;alert(1)</script><img src=x onerror='window.pwned=1;alert(2)'>"
     "<svg onload=window.pwned=1></svg><a href='javascript:window.pwned=1'>x</a></pre></style>"
@@ -37,18 +31,8 @@ SVG = (
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    program = shutil.which("chromium")
-    if program is None or importlib.util.find_spec("playwright") is None:
-        reason = "needs chromium (apt-get install chromium) and playwright"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+    with chromium() as running:
         yield running
-        running.close()
 
 
 def page_of(value: str) -> str:

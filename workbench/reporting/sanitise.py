@@ -174,9 +174,9 @@ def _fit_table(soup: BeautifulSoup, table: Tag, heading: str) -> None:
     first_row = table.find("tr")
     columns = len(first_row.find_all(["td", "th"])) if first_row else 0
     extent = "scroll wide" if columns > _PORTRAIT_COLUMNS else "scroll"
-    # A scrolling region must be reachable by keyboard, and so needs a name.
-    region = {"class": extent, "role": "region", "tabindex": "0", "aria-label": label}
-    table.wrap(soup.new_tag("div", attrs=region))
+    # A scrolling part must be reachable by keyboard, and so needs a name; it is no landmark.
+    around = {"class": extent, "role": "group", "tabindex": "0", "aria-label": label}
+    table.wrap(soup.new_tag("div", attrs=around))
 
 
 class _Renderer(IPythonRenderer):
