@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.made-from-lock
 DEV    := $(VENV)/.dev-from-lock
 UV     := $(shell command -v uv 2>/dev/null)
 ifneq ($(UV),)
-INSTALL = $(UV) pip install --quiet --python $(BIN)/python
+INSTALL = $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python
 else
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
@@ -16,7 +16,7 @@ COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-ha
   --no-annotate --no-header --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage oracle-standin spark lab docs bench lint audit lock clean
+.PHONY: help demo test coverage oracle-standin spark lab docs bench lint audit axe lock clean
 
 help:            ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -61,15 +61,26 @@ lab: $(STAMP)    ## JupyterLab with the project's notebooks
 	$(BIN)/workbench lab
 
 docs: $(DEV)     ## the documentation as a site, in build/site
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(DEV)    ## measure on this machine, into docs/benchmarks.md
 	$(BIN)/python -m benchmarks
 
-lint: $(DEV)     ## ruff and mypy
+lint: $(DEV)     ## ruff, mypy, and what checks deploy/ and the workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python deploy/check.py
+
+audit:           ## known vulnerabilities of what production runs (asks PyPI)
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	build/audit/bin/pip-audit --strict --require-hashes --disable-pip -r requirements.lock
+
+axe: tests/browser/node_modules  ## add axe-core, by which the tests judge accessibility (needs npm)
+tests/browser/node_modules: tests/browser/package-lock.json
+	cd tests/browser && npm ci --silent
+	@touch $@
 
 lock:            ## resolve pyproject.toml into the lock files (needs uv)
 	$(COMPILE) --upgrade --extra dev pyproject.toml --output-file requirements-dev.lock

@@ -1,4 +1,4 @@
-"""The demo plan, against papermill and nbconvert, one after the other, for each of its runs."""
+"""A plan in one command, against papermill and nbconvert, one after the other, for each run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import yaml
 
-from benchmarks.measuring import BIN, ROOT, seconds, table
+from benchmarks.measuring import BIN, ROOT, seconds, versus
 from workbench.running import kernels
 from workbench.running.batch import run_all
 from workbench.running.plans import read_plan
@@ -18,27 +18,36 @@ from workbench.running.plans import read_plan
 PLAN = ROOT / "params" / "demo.yaml"
 
 
-def measure() -> str:
-    """Return a table: seconds of the plan cold and warm, and the ratios to the peer."""
+def measure(full: bool = False) -> str:
+    """Return a table of seconds, the plan cold and warm; each notebook once, in full all runs."""
     seconds(BIN / "workbench", "demo")
-    with tempfile.TemporaryDirectory() as folder:
-        cold = seconds(BIN / "workbench", "batch", PLAN, "--output", folder)
-        peer = _papermill(Path(folder))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        plan = PLAN if full else _once_each(folder / "plan.yaml")
+        cold = seconds(BIN / "workbench", "batch", plan, "--output", folder)
+        peer = _papermill(plan, folder)
         kernels.warm(None)
-        warm = [_seconds_here(Path(folder)) for _ in range(2)][-1]
-        memory = _memory_of_four(Path(folder))
-    runs = len(read_plan(PLAN))
-    return table(
-        (f"the demo plan, {runs} runs", "seconds", "papermill + nbconvert are slower by"),
-        ("workbench batch, the command", f"{cold:.1f}", f"{peer / cold:.1f}"),
-        ("again in the same process", f"{warm:.1f}", f"{peer / warm:.1f}"),
-        (f"papermill, then nbconvert, {runs} times", f"{peer:.1f}", ""),
+        warm = [_seconds_here(plan, folder) for _ in range(2)][-1]
+        memory = _memory_of_four(plan, folder)
+    return versus(
+        f"{len(read_plan(plan))} runs",
+        ("the command", [cold], [peer]),
+        ("again in the same process", [warm], [peer]),
     ) + (f"\nFour runs at once: {memory / 1e6:,.0f} MB for runner, forkserver and kernels.\n")
 
 
-def _seconds_here(folder: Path) -> float:
+def _once_each(path: Path) -> Path:
+    said = yaml.safe_load(PLAN.read_text())
+    runs: dict[str, object] = {}
+    for run in said["runs"]:
+        runs.setdefault(run["notebook"], run)
+    path.write_text(yaml.safe_dump({**said, "runs": list(runs.values())}, sort_keys=False))
+    return path
+
+
+def _seconds_here(plan: Path, folder: Path) -> float:
     started = time.perf_counter()
-    _check(run_all(read_plan(PLAN, output=folder)))
+    _check(run_all(read_plan(plan, output=folder)))
     return time.perf_counter() - started
 
 
@@ -48,17 +57,17 @@ def _check(ended: object) -> None:
             raise RuntimeError(f"{end.spec.name} failed: {end.failure or end.outcome.error}")
 
 
-def _papermill(folder: Path) -> float:
+def _papermill(plan: Path, folder: Path) -> float:
     total = 0.0
     executed, values = folder / "executed.ipynb", folder / "values.yaml"
-    for spec in read_plan(PLAN):
+    for spec in read_plan(plan):
         values.write_text(yaml.safe_dump(dict(spec.given)))
         total += seconds(BIN / "papermill", spec.notebook, executed, "-f", values)
         total += seconds(BIN / "jupyter", "nbconvert", "--to", "html", executed)
     return total
 
 
-def _memory_of_four(folder: Path) -> int:
+def _memory_of_four(plan: Path, folder: Path) -> int:
     """Return the most bytes that four runs at once took, shared pages counted once."""
     done, most = threading.Event(), 0
 
@@ -77,7 +86,7 @@ def _memory_of_four(folder: Path) -> int:
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        _check(run_all(read_plan(PLAN, output=folder)[:4], jobs=4))
+        _check(run_all(read_plan(plan, output=folder)[:4], jobs=4))
     finally:
         done.set()
         watcher.join()

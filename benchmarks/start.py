@@ -1,4 +1,4 @@
-"""How long it takes until a kernel is ready and has imported what our notebooks import."""
+"""Until a kernel has imported what our notebooks import: a warm kernel against Jupyter's own."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ import time
 
 from jupyter_client import BlockingKernelClient, KernelManager
 
-from benchmarks.measuring import table
+from benchmarks.measuring import versus
 from workbench.running import kernels
 
 IMPORTS = "import polars, duckdb, altair, great_tables, psycopg, workbench.ranking"
 ROUNDS = 10
 
 
-def measure() -> str:
+def measure(full: bool = False) -> str:
     """Return a table of seconds: ordinary kernels, the first warm one and later ones."""
     ordinary = statistics.median(_start("python3") for _ in range(3))
     kernels.warm(None)
     first = _start("workbench")
     later = statistics.median(_start("workbench") for _ in range(ROUNDS))
-    return table(
-        ("kernel ready, with its imports done", "seconds"),
-        ("ordinary (python3), median of 3", f"{ordinary:.2f}"),
-        ("warm, the first: the forkserver imports everything", f"{first:.2f}"),
-        (f"warm, later ones, median of {ROUNDS}", f"{later:.2f}"),
+    return versus(
+        "ready, with its imports done",
+        ("the first, which the forkserver begins with importing everything", [first], [ordinary]),
+        (f"later ones, median of {ROUNDS}", [later], [ordinary]),
     )
 
 

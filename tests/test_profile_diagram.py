@@ -289,6 +289,23 @@ def test_a_profile_is_drawn_the_same_everywhere_and_in_silence(
     assert capfd.readouterr() == ("", "")
 
 
+def test_where_graphviz_cannot_be_loaded_all_is_drawn_and_the_reader_told() -> None:
+    profile = shop()
+    code = (
+        "import sys; sys.modules['pygraphviz'] = None\n"
+        "from workbench.profiling.model import SchemaProfile as P\n"
+        "from workbench.profiling.diagram import diagram\n"
+        "print(diagram(P.from_json(sys.stdin.read())).svg)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=profile.to_json(),
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    drawn, whole = Drawn(done.stdout), Drawn(diagram(profile).svg)
+    assert {*drawn.boxes} == {*whole.boxes}
+    assert len(drawn.lines) == len(whole.lines) > 0
+    is_clear(drawn)
+    assert "Graphviz could not be loaded" in done.stdout
+
+
 def test_those_who_cannot_see_it_are_told() -> None:
     drawing = diagram(profile_of(["orders", "customers"], [("orders", "customers")]))
     content, metadata = drawing._repr_mimebundle_()

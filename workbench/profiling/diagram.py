@@ -12,7 +12,17 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from workbench.profiling.model import SchemaProfile, Table
-from workbench.profiling.placing import GAP, WIDTH, Box, Line, Piece, Point, arrange, groups
+from workbench.profiling.placing import (
+    GAP,
+    WIDTH,
+    Box,
+    Line,
+    Piece,
+    Point,
+    arrange,
+    graphviz,
+    groups,
+)
 from workbench.profiling.wording import counted, percent
 
 MOST_TABLES = 150
@@ -58,6 +68,8 @@ def diagram(profile: SchemaProfile) -> Diagram:
     pieces.sort(key=lambda piece: -piece.height if piece.lines else 0)
     notes = [f"{len(names) - len(drawn):,} tables with fewer relations are not drawn."]
     notes = [] if len(names) == len(drawn) else notes
+    if lines and not graphviz():
+        notes.append("Graphviz could not be loaded, so lines may cross tables: docs/profile.md.")
     if any(line.share for line in lines):
         notes.append("Dashed: no foreign key is declared. %: of the distinct values, found there.")
     alt = _in_words(profile, lines)

@@ -1,13 +1,15 @@
 """Where the boxes of a diagram stand, and how the lines between them run.
 
 Graphviz places boxes and bends lines: pygraphviz runs it inside this process, it is given sizes
-instead of texts, and so needs no font.
+instead of texts, and so needs no font. Its wheel needs libraries of the system (GLib, X11) that a
+server without a desktop may lack; without them boxes are stacked, and lines may cross them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 from threading import Lock
 from typing import Any
@@ -53,6 +55,16 @@ class Piece:
     lines: list[tuple[Line, list[Point]]] = field(default_factory=list)
 
 
+@cache
+def graphviz() -> Any:
+    """Return pygraphviz's graph, or None where it cannot be loaded."""
+    try:
+        from pygraphviz import AGraph  # type: ignore[import-untyped]
+    except ImportError:
+        return None
+    return AGraph
+
+
 def groups(names: Sequence[str], lines: Sequence[Line]) -> list[set[str]]:
     """Return the names that hang together, in the order of the names."""
     groups = {name: {name} for name in names}
@@ -70,7 +82,8 @@ def arrange(boxes: Sequence[Box], lines: Sequence[Line]) -> Piece:
     piece = Piece(boxes[0].width, boxes[0].height, [(boxes[0], (0, 0))])
     room = (WIDTH + BETWEEN) // (max(box.width for box in boxes) + BETWEEN)
     for count in range(min(room, len(boxes)), 0, -1) if mine else ():
-        piece = _laid_out(boxes, mine, _columns(boxes, mine, count))
+        lay_out = _laid_out if graphviz() else _stacked
+        piece = lay_out(boxes, mine, _columns(boxes, mine, count))
         if piece.width <= WIDTH:
             break
     return piece
@@ -102,11 +115,33 @@ def _columns(boxes: Sequence[Box], lines: Sequence[Line], count: int) -> dict[st
     return chosen
 
 
-def _laid_out(boxes: Sequence[Box], lines: Sequence[Line], columns: dict[str, int]) -> Piece:
-    from pygraphviz import AGraph  # type: ignore[import-untyped]
+def _stacked(boxes: Sequence[Box], lines: Sequence[Line], columns: dict[str, int]) -> Piece:
+    """Stack each column's boxes; a line is one curve between the sides that face each other."""
+    places: dict[str, tuple[Box, Point]] = {}
+    x, bottom = 0.0, 0.0
+    for at in sorted(set(columns.values())):
+        column = [box for box in boxes if columns[box.name] == at]
+        y = 0.0
+        for box in column:
+            places[box.name] = box, (x, y)
+            y += box.height + GAP
+        x += max(box.width for box in column) + BETWEEN
+        bottom = max(bottom, y - GAP)
+    piece = Piece(x - BETWEEN / 2, bottom, list(places.values()))
+    for line in lines:
+        (one, (x1, y1)), (two, (x2, y2)) = places[line.table], places[line.to_table]
+        # Within a column both ends are on the right.
+        start = x1 + one.width * (x1 <= x2), y1 + one.height / 2
+        end = x2 + two.width * (x2 <= x1), y2 + two.height / 2
+        out, back = BETWEEN / 2 * (1 if x1 <= x2 else -1), BETWEEN / 2 * (1 if x2 <= x1 else -1)
+        bends = [(start[0] + out, start[1]), (end[0] + back, end[1])]
+        piece.lines.append((line, [start, *bends, end]))
+    return piece
 
+
+def _laid_out(boxes: Sequence[Box], lines: Sequence[Line], columns: dict[str, int]) -> Piece:
     ids = {box.name: str(number) for number, box in enumerate(boxes)}
-    graph = AGraph(directed=True, strict=False, rankdir="LR")
+    graph = graphviz()(directed=True, strict=False, rankdir="LR")
     graph.graph_attr.update(nodesep=str(GAP / 72), ranksep=str(BETWEEN / 72))
     graph.node_attr.update(shape="box", fixedsize="true", label="")
     graph.edge_attr.update(dir="none")
