@@ -1,22 +1,26 @@
-"""Run Colors from Parquet into Parquet, from 100 thousand to 100 million rows, and its peers.
+"""Run Colors from Parquet into Parquet, against the same written by hand in each library.
 
 The peers are written for this very feed: its columns are complete, its prices decimals. Their
 rows must be ours, in the same order; pandas and Python sort floats, which these prices survive.
-100 million rows take a quarter of an hour and 30 GB of disk: `COLORS_ROWS=100000000` adds them.
+100 million rows take a quarter of an hour and 30 GB of disk: COLORS_ROWS=100000000 adds them
+to --full.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
+from math import nan
 from pathlib import Path
 
 import duckdb
 
-from benchmarks.measuring import ROOT, table
+from benchmarks.measuring import PEAK, ROOT, versus
 
 SMALL, MEDIUM, LARGE = 100_000, 1_000_000, 10_000_000
 MEMORY = "5GB"  # of DuckDB's for more rows than that; the goal for the process is 8
@@ -154,50 +158,50 @@ def rank(source, target):
     run_colors_into(target, source, engine="spark")
 """
 MAIN = """
-import json, resource, sys, time
+import json, sys, time
 source, target, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
 taken = []
 for _ in range(rounds):
     started = time.perf_counter()
     rank(source, target)
     taken.append(time.perf_counter() - started)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-print(json.dumps([min(taken), peak]))
+print(json.dumps([min(taken), peak()]))
 """
 
 
-def measure() -> str:
+def measure(full: bool = False) -> str:
     """Return tables: seconds of ranking (imports not counted) and peak memory, ours and others'."""
-    lines: list[tuple[object, ...]] = []
+    medium = {"DuckDB": DUCKDB, "polars": POLARS, "pandas": PANDAS}
+    sizes = [(SMALL, 5, {"plain Python": PYTHON}), (MEDIUM, 3, medium)]
+    if full:
+        spark = shutil.which("java") and find_spec("pyspark")
+        sizes[1] = (MEDIUM, 3, {**medium, **({"Spark": SPARK_WAY} if spark else {})})
+        sizes += [(LARGE, 1, medium), (int(os.environ.get("COLORS_ROWS", "0")), 1, {})]
+    lines = []
     with tempfile.TemporaryDirectory(prefix="colors-") as name:
         folder = Path(name)
-        for rows, rounds, ways in (
-            (SMALL, 5, {"plain Python": PYTHON}),
-            (MEDIUM, 3, {"DuckDB": DUCKDB, "polars": POLARS, "pandas": PANDAS, "Spark": SPARK_WAY}),
-            (LARGE, 1, {"DuckDB": DUCKDB, "polars": POLARS, "pandas": PANDAS}),
-            (int(os.environ.get("COLORS_ROWS", "0")), 1, {}),
-        ):
+        for rows, rounds, ways in sizes:
             if not rows:
                 continue
             feed = folder / "feed.parquet"
             duckdb.execute(FEED.format(rows=rows, path=feed))
             ours = _run(WORKBENCH, feed, folder / "ours.parquet", rounds)
-            lines.append((f"{rows:,}", "workbench", f"{ours[0]:.2f}", "1.0", f"{ours[1]:,.0f}"))
             for way, code in ways.items():
                 once = 1 if way in ("pandas", "Spark") else rounds
                 target = folder / f"{way}.parquet"
                 theirs = _run(code, feed, target, once)
                 _compare(folder / "ours.parquet", target)
-                ratio = f"{theirs[0] / ours[0]:.2f}"
-                lines.append((f"{rows:,}", way, f"{theirs[0]:.2f}", ratio, f"{theirs[1]:,.0f}"))
-    return table(("rows", "way", "seconds", "x ours", "peak MB"), *lines)
+                lines.append((f"{rows:,} rows, {way}", ours, theirs))
+            if not ways:
+                lines.append((f"{rows:,} rows", ours, (nan, nan)))
+    return versus("peer", *lines)
 
 
 def _run(code: str, feed: Path, target: Path, rounds: int) -> tuple[float, float]:
     settings = dict(os.environ)
     if feed.stat().st_size > 1e9:
         settings["WORKBENCH_DUCKDB__MEMORY_LIMIT"] = MEMORY
-    command = [sys.executable, "-c", code + MAIN, str(feed), str(target), str(rounds)]
+    command = [sys.executable, "-c", PEAK + code + MAIN, str(feed), str(target), str(rounds)]
     done = subprocess.run(command, cwd=ROOT, env=settings, check=True, stdout=subprocess.PIPE)
     seconds, peak = json.loads(done.stdout.splitlines()[-1])
     print(f"{target.stem}: {seconds:.2f} s, {peak:,.0f} MB", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""The document pipeline with 100,000 items: scans by segments, loads against INSERTs, bloat."""
+"""The document pipeline: scans against boto3's paginator, loads against one INSERT for each row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from benchmarks.measuring import ROOT, table
+from benchmarks.measuring import PEAK, ROOT, table, versus
 from workbench import documents, embedded
 from workbench.database import connect
 from workbench.demo import documents as samples
@@ -22,20 +22,14 @@ from workbench.documents.scanning import Page, Scan
 from workbench.documents.shaping import SHAPES
 from workbench.documents.targets import SOURCES, tables
 
-ITEMS = 100_000
-ROWS = round(ITEMS * 20_000 / 7_419)  # colors beside which there are about so many items
-SCHEMA, SEGMENTS, ONE_BY_ONE = "bench_documents", (1, 2, 4, 8), 5_000
+COLORS = 20_000 / 7_419  # beside so many there is about one item
+SCHEMA, ONE_BY_ONE = "bench_documents", 5_000
 # Each in a process of its own, because a peak of memory cannot be taken back.
 WORK = """
-import re, sys, time
-from pathlib import Path
+import sys, time
 import boto3
 from workbench import documents
 how = sys.argv[1]
-def peak():
-    # Not getrusage, which begins with the peak of the process that started this one.
-    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
-before = peak()
 started = time.perf_counter()
 if how == "plain":
     client, items = boto3.client("dynamodb"), []
@@ -49,26 +43,31 @@ else:
 taken = time.perf_counter() - started
 if how != "plain":
     documents.shape(found)
-print(count, taken, (peak() - before) * 1024 / 1e6)
+print(count, taken, peak())
 """
 
 
-def measure() -> str:
-    """Return two tables: scans by segments against boto3's paginator, and ways to load."""
-    found = samples.items(ROWS)
+def measure(full: bool = False) -> str:
+    """Return tables: scans by segments, and loads; about 20,000 items, in full 100,000."""
+    colors = round((100_000 if full else 20_000) * COLORS)
+    found = samples.items(colors)
     count = sum(map(len, found.values()))
-    server = options(ROWS)
-    scans = [_scanned(how, server, count) for how in ("plain", *map(str, SEGMENTS))]
+    server = options(colors)
+    plain = _scanned("plain", server, count)
+    scans = [
+        (f"{n} segments, shaped as well", _scanned(str(n), server, count), plain)
+        for n in ((1, 2, 4, 8) if full else (1, 4))
+    ]
     pages = (Page(t, len(found[n]), 1.0, SHAPES[t](found[n])) for t, n in SOURCES.items())
     shaped = documents.shape(Scan("bench", False, tuple(pages)))
     return (
-        table(("scan, moto's server", "items", "seconds", "items/s", "memory MB"), *scans)
+        versus(f"scan of {count:,} items, moto's server", *scans)
         + "\n"
-        + table(("load", "rows", "seconds", "rows/s", "size MB"), *_loads(shaped))
+        + table(("load", "rows", "s", "rows/s", "times row by row", "size MB"), *_loads(shaped))
     )
 
 
-def _scanned(how: str, server: dict[str, str], count: int) -> tuple[str, ...]:
+def _scanned(how: str, server: dict[str, str], count: int) -> tuple[float, float]:
     environment = os.environ | {
         "AWS_ENDPOINT_URL": server["endpoint_url"], "AWS_DEFAULT_REGION": server["region_name"],
         "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing",
@@ -76,14 +75,13 @@ def _scanned(how: str, server: dict[str, str], count: int) -> tuple[str, ...]:
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [sys.executable, "-c", WORK, how], cwd=folder, env=environment, check=True,
+            [sys.executable, "-c", PEAK + WORK, how], cwd=folder, env=environment, check=True,
             capture_output=True, text=True,
         )  # fmt: skip
     read, taken, memory = map(float, done.stdout.split())
     if read != count:
         raise RuntimeError(f"{read:,.0f} of {count:,} items were read")
-    name = "boto3's paginator, items kept" if how == "plain" else f"ours, segments={how}, shaped"
-    return name, f"{count:,}", f"{taken:.1f}", f"{count / taken:,.0f}", f"{memory:,.0f}"
+    return taken, memory
 
 
 def _loads(shaped: documents.Shaped) -> list[tuple[str, ...]]:
@@ -93,7 +91,7 @@ def _loads(shaped: documents.Shaped) -> list[tuple[str, ...]]:
         " ON n.oid = relnamespace WHERE nspname = :schema AND relkind = 'r'"
     ).bindparams(schema=SCHEMA)
     every = sum(frame.height for frame in shaped.frames.values())
-    lines = []
+    lines: list[tuple[str, int, float, float, float]] = []
 
     def timed(name: str, rows: int, work: Callable[[], Any]) -> None:
         started = time.perf_counter()
@@ -101,7 +99,7 @@ def _loads(shaped: documents.Shaped) -> list[tuple[str, ...]]:
         taken = time.perf_counter() - started
         with engine.connect() as connection:
             held = float(connection.execute(size).scalar_one() or 0) / 1e6
-        lines.append((name, f"{rows:,}", f"{taken:.1f}", f"{rows / taken:,.0f}", f"{held:,.0f}"))
+        lines.append((name, rows, taken, rows / taken, held))
 
     def again(rows: int | None) -> None:
         made = tables(SCHEMA)
@@ -133,7 +131,11 @@ def _loads(shaped: documents.Shaped) -> list[tuple[str, ...]]:
     finally:
         with engine.begin() as connection:
             connection.execute(drop)
-    return lines
+    slowest = lines[-1][3]
+    return [
+        (name, f"{rows:,}", f"{taken:.2f}", f"{pace:,.0f}", f"{pace / slowest:.1f}", f"{held:,.0f}")
+        for name, rows, taken, pace, held in lines
+    ]
 
 
 def _age(engine: sa.Engine) -> None:

@@ -1,16 +1,33 @@
-"""The memory and the pace of `workbench extract`: five million rows, ten columns, each format."""
+"""Ten columns from PostgreSQL into a file: `workbench extract` against pandas."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.measuring import BIN, ROOT, seconds, table
+from benchmarks.measuring import BIN, ROOT, seconds, versus
+from workbench import embedded
 
-ROWS = {"parquet": 5_000_000, "csv": 5_000_000, "jsonl": 5_000_000, "xlsx": 1_000_000}
+ROWS = {"parquet": 1_000_000, "csv": 1_000_000, "jsonl": 1_000_000, "xlsx": 100_000}
+FULL = {"parquet": 5_000_000, "csv": 5_000_000, "jsonl": 5_000_000, "xlsx": 1_000_000}
+PANDAS = """
+import sys, pandas, sqlalchemy as sa
+url, text, path, kind = sys.argv[1:]
+with sa.create_engine(url).connect() as connection:
+    rows = pandas.read_sql(sa.text(text), connection)
+if kind == "parquet":
+    rows.to_parquet(path, index=False)
+elif kind == "csv":
+    rows.to_csv(path, index=False)
+elif kind == "jsonl":
+    rows.to_json(path, orient="records", lines=True, date_format="iso")
+else:
+    rows.to_excel(path, index=False)
+"""
 STATEMENT = """
 SELECT n AS trade_id, n % 1000 AS dealer, (n * 1.37)::numeric(12, 2) AS amount,
        101.395 + n % 977 * 0.0001 AS price, n / 7.0::float8 AS weight, n % 2 = 0 AS live,
@@ -21,26 +38,26 @@ FROM generate_series(1, {rows}) n
 """
 
 
-def measure() -> str:
-    """Return a table: seconds, rows a second, peak memory and size for each format."""
+def measure(full: bool = False) -> str:
+    """Return a table: seconds of the whole process, and its peak memory, for each format."""
     seconds(BIN / "workbench", "demo")
+    url = embedded.connection_url().render_as_string()
+    lines = []
     with tempfile.TemporaryDirectory() as folder:
-        lines = [_line(Path(folder) / f"x.{kind}", rows) for kind, rows in ROWS.items()]
-    return table(("workbench extract", "rows", "seconds", "rows/s", "peak MB", "file MB"), *lines)
+        for kind, rows in (FULL if full else ROWS).items():
+            text, path = STATEMENT.format(rows=rows), Path(folder) / f"x.{kind}"
+            ours = _once(path, BIN / "workbench", "extract", "demo", text, "-q", "-o", path)
+            theirs = _once(path, sys.executable, "-c", PANDAS, url, text, path, kind)
+            lines.append((f"{kind}, {rows:,} rows", ours, theirs))
+    return versus("format", *lines)
 
 
-def _line(path: Path, rows: int) -> tuple[object, ...]:
-    command = [BIN / "workbench", "extract", "demo", STATEMENT.format(rows=rows), "-q", "-o", path]
+def _once(path: Path, *command: str | Path) -> tuple[float, float]:
     started = time.perf_counter()
     process = subprocess.Popen(list(map(str, command)), cwd=ROOT)
     _, status, usage = os.wait4(process.pid, 0)
     taken = time.perf_counter() - started
-    if os.waitstatus_to_exitcode(status):
-        raise RuntimeError(f"{path.suffix} failed")
-    # Linux counts in KiB.
-    peak, size = usage.ru_maxrss * 1024 / 1e6, path.stat().st_size / 1e6
+    if code := os.waitstatus_to_exitcode(status):
+        raise RuntimeError(f"exit code {code} for {path.name}")
     path.unlink()
-    return (
-        path.suffix, f"{rows:,}", f"{taken:.1f}", f"{rows / taken:,.0f}", f"{peak:.0f}",
-        f"{size:,.0f}",
-    )  # fmt: skip
+    return taken, usage.ru_maxrss * 1024 / 1e6  # Linux counts in KiB

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterable
 from importlib import import_module
+from math import isnan
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -30,6 +31,7 @@ def attempt(name: str, full: bool) -> tuple[bool, str]:
 
 
 def failure(error: Exception) -> str:
+    """Say what went wrong in one line, without the folders of this machine."""
     said = str(error)
     if isinstance(error, subprocess.CalledProcessError):
         told = error.stderr or ""
@@ -69,4 +71,4 @@ def versus(what: str, *rows: tuple[str, Iterable[float], Iterable[float]], unit:
 
 
 def _figure(value: float) -> str:
-    return f"{value:,.{2 if value < 10 else 1 if value < 100 else 0}f}"
+    return "" if isnan(value) else f"{value:,.{2 if value < 10 else 1 if value < 100 else 0}f}"

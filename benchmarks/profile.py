@@ -1,4 +1,4 @@
-"""Ten tables of a million rows each: our profile, ydata-profiling's and DuckDB's SUMMARIZE."""
+"""Ten tables in PostgreSQL: our profile against ydata-profiling and DuckDB's SUMMARIZE."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from benchmarks.measuring import BIN, ROOT, table
+from benchmarks.measuring import BIN, PEAK, ROOT, failure, table, versus
 from workbench import embedded
 from workbench.settings import cache_folder
 
-TABLES, ROWS = 10, 1_000_000
+TABLES = 10
 SCHEMA = "bench_profile"
 # It pins pandas below 3, so that it cannot live in our environment.
 PEER = ["ydata-profiling>=4.18,<5", "psycopg[binary]", "sqlalchemy", "setuptools<81"]
@@ -31,7 +31,7 @@ COLUMNS = [
 ]
 # Each in a process of its own: a peak of memory cannot be taken back.
 OURS = """
-import resource, sys, time
+import sys, time
 from workbench.profiling.survey import profile_schema
 started = time.perf_counter()
 percent = float(sys.argv[2]) or None
@@ -40,10 +40,10 @@ taken = time.perf_counter() - started
 troubled = [table.problem for table in profile.tables if table.problem]
 assert not troubled, troubled
 profile.to_json()
-print(taken, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)
+print(taken, peak())
 """
 YDATA = """
-import resource, sys, time, warnings
+import sys, time, warnings
 warnings.simplefilter("ignore")
 import pandas, sqlalchemy
 from ydata_profiling import ProfileReport
@@ -53,56 +53,58 @@ for name in sys.argv[3:]:
     frame = pandas.read_sql_table(name, engine, schema=sys.argv[2])
     ProfileReport(frame, minimal=True, progress_bar=False).to_html()
 taken = time.perf_counter() - started
-print(taken, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)
+print(taken, peak())
 """
 DUCKDB = """
-import glob, resource, sys, time
+import glob, sys, time
 import duckdb
 started = time.perf_counter()
 for path in sorted(glob.glob(sys.argv[1] + "/*.parquet")):
     duckdb.sql(f"SUMMARIZE FROM '{path}'").fetchall()
 taken = time.perf_counter() - started
-print(taken, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)
+print(taken, peak())
 """
 
 
-def measure() -> str:
-    """Return two tables: all of them on the same ten tables, and how ours grows."""
-    url = embedded.connection_url()
+def measure(full: bool = False) -> str:
+    """Return two tables: against the others on the same ten tables, and how ours grows."""
+    url, rows = embedded.connection_url(), 1_000_000 if full else 100_000
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         text = f'[sources.bench]\nurl = "{url.render_as_string()}"\ncall_timeout = 3600\n'
         (folder / "workbench.toml").write_text(text)
-        with _schema(url, [(ROWS, len(COLUMNS))] * TABLES) as names:
-            peer = _run(folder, _peer(), YDATA, url.render_as_string(), SCHEMA, *names)
-            ways = [
-                ("ydata-profiling, minimal, with reading", peer),
-                ("workbench, as it comes", _run(folder, sys.executable, OURS, SCHEMA, "0")),
-                ("workbench, exact", _run(folder, sys.executable, OURS, SCHEMA, "100")),
-            ]
+        with _schema(url, [(rows, len(COLUMNS))] * TABLES) as names:
+            default, exact = (
+                _run(folder, sys.executable, OURS, SCHEMA, percent) for percent in ("0", "100")
+            )
             for table_name in names:
                 target, what = folder / f"{table_name}.parquet", f"{SCHEMA}.{table_name}"
                 command = [BIN / "workbench", "extract", "bench", what, "-q", "-o", target]
                 subprocess.run(command, cwd=folder, env=_environment(), check=True)
             duckdb = _run(folder, sys.executable, DUCKDB, str(folder))
-            ways.append(("DuckDB SUMMARIZE of Parquet copies, copying not counted", duckdb))
-        compared = table(
-            (f"profile of {TABLES} tables, {TABLES * ROWS:,} rows", "seconds", "ratio", "peak MB"),
-            *[(way, f"{took:.1f}", f"{peer[0] / took:.1f}", f"{peak:,.0f}")
-              for way, (took, peak) in ways],
-        )  # fmt: skip
-        return compared + "\n" + _growth(folder, url)
+            compared, note = [("exact, against SUMMARIZE of Parquet copies", exact, duckdb)], ""
+            try:
+                python = _peer()
+            except (subprocess.CalledProcessError, OSError) as error:
+                note = f"\nydata-profiling could not be installed here. {failure(error)}"
+            else:
+                peer = _run(folder, python, YDATA, url.render_as_string(), SCHEMA, *names)
+                version = _version(python)
+                compared[:0] = [
+                    (f"{way}, against ydata-profiling {version}, minimal", ours, peer)
+                    for way, ours in (("as it comes", default), ("exact", exact))
+                ]
+        return (
+            versus(f"{TABLES * rows:,} rows, reading included", *compared)
+            + f"{note}\nHow ours grows, with one table:\n\n"
+            + _growth(folder, url, full)
+        )
 
 
-def _growth(folder: Path, url: sa.URL) -> str:
+def _growth(folder: Path, url: sa.URL, full: bool) -> str:
     rows = []
-    for size, width in (
-        (100_000, 7),
-        (1_000_000, 7),
-        (4_000_000, 7),
-        (20_000, 70),
-        (20_000, 280),
-    ):
+    more = [(4_000_000, 7), (20_000, 280)] if full else []
+    for size, width in ((100_000, 7), (1_000_000, 7), (20_000, 70), *more):
         with _schema(url, [(size, width)]):
             default, exact = (
                 _run(folder, sys.executable, OURS, SCHEMA, percent) for percent in ("0", "100")
@@ -110,7 +112,7 @@ def _growth(folder: Path, url: sa.URL) -> str:
         rows.append(
             (f"{size:,}", width, f"{default[0]:.1f}", f"{exact[0]:.1f}", f"{exact[1]:,.0f}")
         )
-    return table(("rows of one table", "columns", "as it comes, s", "exact, s", "peak MB"), *rows)
+    return table(("rows", "columns", "as it comes, s", "exact, s", "exact, peak MB"), *rows)
 
 
 @contextmanager
@@ -140,9 +142,17 @@ def _peer() -> str:
     python = home / "bin" / "python"
     if not (home / "made").exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PEER], check=True)
+        subprocess.run(
+            [python, "-m", "pip", "install", "--quiet", *PEER], check=True, capture_output=True
+        )
         (home / "made").touch()
     return str(python)
+
+
+def _version(python: str) -> str:
+    asked = "from importlib.metadata import version; print(version('ydata-profiling'))"
+    done = subprocess.run([python, "-c", asked], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
 
 
 def _environment() -> dict[str, str]:
@@ -151,7 +161,7 @@ def _environment() -> dict[str, str]:
 
 def _run(folder: Path, python: str, work: str, *arguments: str) -> tuple[float, float]:
     environment = _environment() if python == sys.executable else dict(os.environ)
-    command = [python, "-c", work, *arguments]
+    command = [python, "-c", PEAK + work, *arguments]
     done = subprocess.run(
         command, cwd=folder, env=environment, check=True, capture_output=True, text=True
     )

@@ -1,4 +1,4 @@
-"""A million rows of ten columns into a frame: `Database.read` against pandas.read_sql."""
+"""A table of ten columns into a frame: `Database.read` against `pandas.read_sql`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from benchmarks.measuring import ROOT, table
+from benchmarks.measuring import PEAK, ROOT, versus
 from workbench import embedded
 
 ROWS, ROUNDS = 1_000_000, 3
-ORACLE_ROWS = 100_000  # the stand-in, which is pure Python, needs seconds for each 10,000
+ORACLE_ROWS = {
+    False: 20_000,
+    True: 100_000,
+}  # the stand-in, which is pure Python, needs seconds for each 10,000
 MAKE = """
 CREATE TABLE {name} AS
 SELECT 17734072400000000 + n AS message_id, n % 1000 AS dealer,
@@ -29,13 +32,12 @@ FROM generate_series(1::bigint, {rows}) n
 """
 # Each in a process of its own, because a peak of memory cannot be taken back.
 WORK = """
-import resource, sys, time
+import sys, time
 from workbench.database import connect
 import pandas, polars, pyarrow, pyarrow.csv
 import sqlalchemy as sa
 with connect("bench") as db:
     text = "SELECT * FROM " + sys.argv[2]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
     if sys.argv[1] == "workbench":
         rows = db.read(text).height
@@ -43,13 +45,12 @@ with connect("bench") as db:
         with db.engine.connect() as connection:
             rows = len(pandas.read_sql(sa.text(text), connection))
     taken = time.perf_counter() - started
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(rows, taken, peak * 1024 / 1e6, (peak - before) * 1024 / 1e6)
+print(rows, taken, peak())
 """
 
 
-def measure() -> str:
-    """Return a table: seconds and peak memory of either way, and the ratios."""
+def measure(full: bool = False) -> str:
+    """Return a table: seconds and peak memory of either way; in full, more rows of Oracle's."""
     # Made and dropped beside the samples, not among them.
     rows = [_compared("PostgreSQL", embedded.connection_url(), ROWS, ROUNDS)]
     sys.path.append(str(ROOT / "tests"))
@@ -61,17 +62,13 @@ def measure() -> str:
             url = f"oracle+oracledb://{oracle.host}:{oracle.port}/?service_name={oracle.service}"
             below = sa.make_url(oracle.postgresql or "").set(drivername="postgresql+psycopg")
             os.environ |= {"ORA_USERNAME": oracle.username, "ORA_PASSWORD": oracle.password}
-            rows.append(_compared("Oracle's stand-in", below, ORACLE_ROWS, 1, url, "master."))
-    return table(
-        ("read into a frame, ten columns", "rows", "seconds", "pandas", "ratio",
-         "peak MB", "pandas", "ratio", "above the imports MB", "pandas", "ratio"),
-        *rows,
-    )  # fmt: skip
+            rows.append(_compared("Oracle's stand-in", below, ORACLE_ROWS[full], 1, url, "master."))
+    return versus("with all imports in memory", *rows)
 
 
 def _compared(
     name: str, below: sa.URL, rows: int, rounds: int, url: str = "", schema: str = ""
-) -> tuple[object, ...]:
+) -> tuple[str, list[float], list[float]]:
     """Make the table in the PostgreSQL `below`, read it both ways at `url`, and drop it."""
     engine = sa.create_engine(below, poolclass=sa.NullPool)
     made = f"{schema}bench_read"
@@ -88,20 +85,19 @@ def _compared(
         finally:
             with engine.begin() as connection:
                 connection.execute(sa.text(f"DROP TABLE {made}"))
-    cells: list[object] = [name, f"{rows:,}"]
-    for place, form in enumerate((".1f", ",.0f", ",.0f")):
-        one, other = (statistics.median(run[place] for run in runs) for runs in (ours, theirs))
-        cells += [f"{one:{form}}", f"{other:{form}}", f"{other / one:.1f}"]
-    return tuple(cells)
+    ours, theirs = (
+        list(map(statistics.median, zip(*runs, strict=True))) for runs in (ours, theirs)
+    )
+    return f"{name}, {rows:,} rows", ours, theirs
 
 
 def _once(way: str, folder: Path, rows: int) -> list[float]:
-    command = [sys.executable, "-c", WORK, way, "bench_read"]
+    command = [sys.executable, "-c", PEAK + WORK, way, "bench_read"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         command, cwd=folder, env=environment, check=True, capture_output=True, text=True
     )
-    read, *measured = map(float, done.stdout.split()[-4:])
+    read, *measured = map(float, done.stdout.split()[-3:])
     if read != rows:
         raise RuntimeError(f"{way} read {read:,.0f} rows of {rows:,}")
     return measured

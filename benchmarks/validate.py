@@ -1,4 +1,4 @@
-"""Forty expectations on a million rows: a frame, inside PostgreSQL, and Great Expectations alone.
+"""`workbench.validate` on a frame and inside PostgreSQL, against Great Expectations on pandas.
 
 Great Expectations reads the table with pandas.read_sql first, as its users do; all three must
 count the same rows.
@@ -17,7 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from benchmarks.measuring import ROOT, table
+from benchmarks.measuring import PEAK, ROOT, versus
 from benchmarks.read import MAKE
 from workbench import embedded
 
@@ -55,7 +55,7 @@ def _expectations() -> list[dict[str, Any]]:
 
 
 WORK = """
-import json, resource, sys, time, warnings
+import json, sys, time, warnings
 way, expectations = sys.argv[1], json.loads(sys.argv[2])
 import pandas, polars, pyarrow, pyarrow.csv, sqlalchemy as sa
 import workbench as wb
@@ -66,10 +66,8 @@ db = wb.connect("bench")
 suite = {"name": "bench", "expectations": expectations}
 
 def plain():
-    started = time.perf_counter()
     with db.engine.connect() as connection:
         rows = pandas.read_sql(sa.text("SELECT * FROM bench_validate"), connection)
-    read = time.perf_counter() - started
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     asset = context.data_sources.add_pandas("p").add_dataframe_asset("a")
@@ -77,26 +75,23 @@ def plain():
     numbered = [{**e, "meta": {"n": n}} for n, e in enumerate(expectations)]
     said = batch.validate(gx.ExpectationSuite(name="bench", expectations=numbered))
     found = {r.expectation_config.meta["n"]: r for r in said.results}
-    return read, [[found[n].success, found[n].result.get("unexpected_count")]
-                  for n in range(len(expectations))]
+    return [[found[n].success, found[n].result.get("unexpected_count")]
+            for n in range(len(expectations))]
 
 def ours(data):
     found = validate(data, suite)
-    return 0, [[r.success, r.unexpected] for r in found.results]
+    return [[r.success, r.unexpected] for r in found.results]
 
 if way == "frame":
     data = db.read("SELECT * FROM bench_validate")
 elif way == "pushed":
     data = db.table("bench_validate")
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 times = []
 for turn in range(1 if way == "plain" else 2):
     started = time.perf_counter()
-    read, said = plain() if way == "plain" else ours(data)
+    said = plain() if way == "plain" else ours(data)
     times.append(time.perf_counter() - started)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-memory = [(peak - before) * 1024 / 1e6, peak * 1024 / 1e6]
-print(json.dumps([times[0], times[-1], read, *memory, said]))
+print(json.dumps([times[0], times[-1], peak(), said]))
 """
 COLD = """
 import polars, workbench as wb
@@ -106,23 +101,20 @@ print(wb.validate(rows, {"name": "s", "expectations": [{"type": kind, "kwargs": 
 """
 
 
-def measure() -> str:
+def measure(full: bool = False) -> str:
     """Return a table: seconds and memory of each way, and how they compare."""
     from time import perf_counter
 
     started = perf_counter()
     subprocess.run([sys.executable, "-c", COLD], cwd=ROOT, check=True, capture_output=True)
     cold = perf_counter() - started
-    lines = [_compared(rows, rounds) for rows, rounds in ((20_000, ROUNDS), (1_000_000, 1))]
-    note = f"A verdict from a cold start, with all imports: {cold:.1f} s.\n"
-    return table(
-        ("forty expectations, ten columns", "rows", "seconds", "again, warm", "of it reading",
-         "above the imports MB", "peak MB", "plain / this"),
-        *(row for block in lines for row in block),
-    ) + note  # fmt: skip
+    sizes = ((20_000, ROUNDS), (1_000_000 if full else 200_000, 1))
+    lines = [_compared(rows, rounds) for rows, rounds in sizes]
+    note = f"\nA verdict from a cold start, with all imports: {cold:.1f} s.\n"
+    return versus("ten columns", *(row for block in lines for row in block)) + note
 
 
-def _compared(rows: int, rounds: int) -> list[tuple[object, ...]]:
+def _compared(rows: int, rounds: int) -> list[tuple[str, list[float], list[float]]]:
     url = embedded.connection_url()
     engine = sa.create_engine(url, poolclass=sa.NullPool)
     with tempfile.TemporaryDirectory() as folder:
@@ -140,20 +132,18 @@ def _compared(rows: int, rounds: int) -> list[tuple[object, ...]]:
                 connection.execute(sa.text("DROP TABLE bench_validate"))
     if len({json.dumps(run[-1]) for several in runs.values() for run in several}) != 1:
         raise RuntimeError(f"the ways do not agree: {runs}")
-    names = {"frame": "a frame in memory", "pushed": "inside PostgreSQL",
-             "plain": "Great Expectations on pandas"}  # fmt: skip
-    medians = {way: [statistics.median(run[n] for run in several) for n in range(5)]
+    medians = {way: [statistics.median(run[n] for run in several) for n in range(3)]
                for way, several in runs.items()}  # fmt: skip
-    whole = medians["plain"][0]
+    plain, _, most = medians["plain"]
     return [
-        (names[way], f"{rows:,}", f"{first:.2f}", f"{again:.2f}", f"{read:.2f}", f"{above:,.0f}",
-         f"{peak:,.0f}", f"{whole / first:.1f}")
-        for way, (first, again, read, above, peak) in medians.items()
-    ]  # fmt: skip
+        (f"{rows:,} rows, {where}{when}", [medians[way][n], medians[way][2]], [plain, most])
+        for way, where in (("frame", "a frame in memory"), ("pushed", "inside PostgreSQL"))
+        for n, when in enumerate(("", ", again"))
+    ]
 
 
 def _once(way: str, folder: Path) -> list[Any]:
-    command = [sys.executable, "-c", WORK, way, json.dumps(_expectations())]
+    command = [sys.executable, "-c", PEAK + WORK, way, json.dumps(_expectations())]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         command, cwd=folder, env=environment, check=True, capture_output=True, text=True
