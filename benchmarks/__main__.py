@@ -44,7 +44,7 @@ ABOUT = """# Benchmarks
 What it costs, on one machine and in one run, against what people use for the same today. A ratio is
 the peer's figure divided by ours: 2.0 means that the peer takes twice as long, or twice the memory,
 and less than 1 that the peer is the better one. Ratios carry over to other machines better than
-seconds do.
+seconds do. Peak memory is of the whole process, with all that it imports.
 
 """
 AGAIN = """

@@ -55,7 +55,7 @@ def measure(full: bool = False) -> str:
     server = options(colors)
     plain = _scanned("plain", server, count)
     scans = [
-        (f"{n} segments, shaped as well", _scanned(str(n), server, count), plain)
+        (f"segments={n}, shaped as well", _scanned(str(n), server, count), plain)
         for n in ((1, 2, 4, 8) if full else (1, 4))
     ]
     pages = (Page(t, len(found[n]), 1.0, SHAPES[t](found[n])) for t, n in SOURCES.items())

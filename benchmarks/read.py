@@ -63,7 +63,7 @@ def measure(full: bool = False) -> str:
             below = sa.make_url(oracle.postgresql or "").set(drivername="postgresql+psycopg")
             os.environ |= {"ORA_USERNAME": oracle.username, "ORA_PASSWORD": oracle.password}
             rows.append(_compared("Oracle's stand-in", below, ORACLE_ROWS[full], 1, url, "master."))
-    return versus("with all imports in memory", *rows)
+    return versus("from", *rows)
 
 
 def _compared(

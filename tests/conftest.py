@@ -10,10 +10,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 import standin
+from browsing import chromium
 from standin import Oracle
 
 from workbench import embedded
@@ -109,6 +111,13 @@ def moto() -> Iterator[str]:
     host, port = server.get_host_and_port()
     yield f"http://{host}:{port}"
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's chromium, for tests marked browser."""
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

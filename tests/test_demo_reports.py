@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 import yaml
-from browsing import chromium, keep, lack
+from browsing import keep, lack
 from commands import command
 from conftest import ROOT
 
@@ -24,12 +24,6 @@ NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 NAMES = [*NOTEBOOKS, "broken", "index"]
 # What a careful web server would send, whatever the page itself says.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src {}; sandbox {}"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

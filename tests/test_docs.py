@@ -26,7 +26,7 @@ import yaml
 from click.testing import CliRunner
 from commands import command as here
 from conftest import ROOT
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.schema import DropSchema
 
@@ -415,30 +415,24 @@ def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
 
 
 @pytest.mark.browser
-def test_the_site_is_read_and_searched_from_files(site: Path) -> None:
-    program = shutil.which("chromium")
-    if program is None:
-        # On a CI server a test that does not run is one that nobody knows of.
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("needs chromium")
+def test_the_site_is_read_and_searched_from_files(browser: Any, site: Path) -> None:
     asked: list[str] = []
     wrong: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        page: Page = browser.new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("requestfailed", lambda request: wrong.append(request.url))
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        for name in ("index", "explanation/architecture"):
-            page.goto((site / f"{name}.html").as_uri())
-            for image in page.locator("article img").all():
-                assert image.evaluate("it => it.decode().then(() => it.naturalWidth)") > 0
-        page.get_by_role("textbox", name="Search").fill("ORA-01017")
-        first = page.locator(".md-search-result__item").first
-        found = first.locator("a[href*='troubleshooting.html'][href$='#ora-01017']")
-        expect(found).to_be_visible()
-        found.click()
-        expect(page.locator("#ora-01017")).to_be_in_viewport()
-        browser.close()
+    page: Page = browser.new_page()
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("requestfailed", lambda request: wrong.append(request.url))
+    page.on("console", lambda message: wrong.append(message.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    for name in ("index", "explanation/architecture"):
+        page.goto((site / f"{name}.html").as_uri())
+        for image in page.locator("article img").all():
+            assert image.evaluate("it => it.decode().then(() => it.naturalWidth)") > 0
+    page.get_by_role("textbox", name="Search").fill("ORA-01017")
+    first = page.locator(".md-search-result__item").first
+    found = first.locator("a[href*='troubleshooting.html'][href$='#ora-01017']")
+    expect(found).to_be_visible()
+    found.click()
+    expect(page.locator("#ora-01017")).to_be_in_viewport()
+    page.close()
     assert not wrong
     assert all(url.startswith(("file:", "data:", "blob:")) for url in asked)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import importlib.util
 import json
 import os
 import re
@@ -14,7 +13,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from typing import Any
 import psutil
 import pytest
 import websocket
+from browsing import keep
 from commands import command
 from conftest import BIN, ROOT
 
@@ -29,10 +29,6 @@ from notebooks import make_notebook
 from workbench import connect
 
 pytestmark = pytest.mark.browser
-ARGUMENTS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 LIMIT = 60  # seconds until anything counts as hanging
 IMPORTS = "polars duckdb altair great_tables psycopg workbench.ranking".split()
 LOOK = (
@@ -114,20 +110,27 @@ class Lab:
         """Have a kernel run code, and return what it prints."""
         place = f"{self.address.replace('http', 'ws', 1)}/api/kernels/{kernel}/channels"
         talk = websocket.create_connection(f"{place}?token={self.token}", timeout=LIMIT)
+        with closing(talk):
+            # What is asked while a kernel drops all that waited behind a failed cell goes with it.
+            while (printed := self._said(talk, code)) is None:
+                pass
+            return printed
+
+    def _said(self, talk: websocket.WebSocket, code: str) -> str | None:
         head = {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "session": "test",
                 "username": "", "version": "5.3"}  # fmt: skip
         content = {"code": code, "silent": False, "user_expressions": {}, "allow_stdin": False}
         talk.send(json.dumps({"header": head, "parent_header": {}, "metadata": {},
                               "channel": "shell", "content": content}))  # fmt: skip
-        printed, waiting = "", {"execute_reply", "idle"}
+        printed, status, waiting = "", "", {"execute_reply", "idle"}
         while waiting:
             message = json.loads(talk.recv())
             if message["parent_header"].get("msg_id") == head["msg_id"]:
-                assert message["content"].get("status", "ok") == "ok", message["content"]
+                status = message["content"].get("status", status)
                 printed += message["content"].get("text", "")
                 waiting -= {message["msg_type"], message["content"].get("execution_state")}
-        talk.close()
-        return printed.strip()
+        assert status in ("ok", "aborted"), printed
+        return None if status == "aborted" else printed.strip()
 
     def kernel_of(self, notebook: str) -> str:
         """The id of the kernel that runs an open notebook."""
@@ -181,22 +184,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     process.wait()
     reader.wait()
     process.stderr.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    program = shutil.which("chromium")
-    if program is None or importlib.util.find_spec("playwright") is None:
-        reason = "needs chromium (apt-get install chromium) and playwright"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")
@@ -254,8 +241,7 @@ def kept(page: Any, name: str, shown: Any) -> None:
     )
     for _ in range(3):  # what comes into sight on the way gets its size only then
         shown.evaluate(in_sight)
-    if folder := os.environ.get("WORKBENCH_SCREENSHOTS"):
-        page.screenshot(path=Path(folder) / f"{name}.png")
+    keep(page, name)
 
 
 def failures(page: Any) -> list[str]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
-import os
 import random
 import re
-import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -327,19 +323,6 @@ def test_a_report_shows_it_and_prints_a_tall_one_over_several_pages() -> None:
     small = markup(profile_of(["orders", "customers"], [("orders", "customers")]))
     assert '<figure><img src="data:image/svg+xml;base64,' in small
     assert 'alt="Diagram of 2 tables of schema s: orders refers to customers."' in small
-
-
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    program = shutil.which("chromium")
-    if program is None or importlib.util.find_spec("playwright") is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("needs chromium and playwright")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.mark.browser

@@ -2,14 +2,12 @@
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import great_tables
 import polars as pl
 import pytest
-from browsing import chromium
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from workbench import records
@@ -27,12 +25,6 @@ SVG = (
     "<svg xmlns='http://www.w3.org/2000/svg' width='620' height='220'><script>window.pwned=1;"
     "alert(3)</script><image href='https://evil.example/i.png'/><rect width='9' height='9'/></svg>"
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
 
 
 def page_of(value: str) -> str:
