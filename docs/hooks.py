@@ -37,7 +37,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     }
     for path in sorted(path for path in linked - set(PAGES) if not path.startswith("docs/")):
         content = (ROOT / path).read_text(encoding="utf-8")
-        files.append(File.generated(config, f"repository/{path}.txt", content=content))
+        files.append(File.generated(config, _kept(path), content=content))
     return files
 
 
@@ -60,8 +60,14 @@ def _link(uri: str, label: str, target: str, anchor: str) -> str:
         return f"{label}({target}{anchor})"
     if (ROOT / path).is_dir():
         return label.strip("[]")
-    inside = path.removeprefix("docs/") if path.startswith("docs/") else f"repository/{path}.txt"
+    inside = path.removeprefix("docs/") if path.startswith("docs/") else _kept(path)
     return f"{label}({posixpath.relpath(PAGES.get(path, inside), posixpath.dirname(uri))}{anchor})"
+
+
+def _kept(path: str) -> str:
+    """Return where the site has a file of the repository; MkDocs leaves out dot files."""
+    folder, name = posixpath.split(path)
+    return posixpath.join("repository", folder, f"{name.replace('.', 'dot.', name[0] == '.')}.txt")
 
 
 def faults() -> Iterator[str]:
@@ -112,7 +118,8 @@ def keys() -> Iterator[str]:
                 f"`{it}`" for it in get_args(field.annotation) if isinstance(it, str)
             )
             said = "; ".join(filter(None, (field.description, choices and f"one of {choices}")))
-            yield f"| `{field.alias or name}` | {_default(field.get_default())} | {said} |"
+            default = _default(field.get_default(call_default_factory=True))
+            yield f"| `{field.alias or name}` | {default} | {said} |"
 
 
 def _default(value: Any) -> str:

@@ -16,6 +16,7 @@ from conftest import BIN, Command
 
 from notebooks import make_notebook, only_run, runs_in
 from workbench.errors import UsageError
+from workbench.running import batch
 from workbench.running.plans import read_plan
 
 RUNS = 8
@@ -202,6 +203,13 @@ def test_a_plan_on_a_dask_cluster(project: Path, workbench: Command, cluster: st
         assert "Passed" in report
     assert only_run(project / "reports" / "fails")[0]["error"]["name"] == "ZeroDivisionError"
     assert not list((project / "reports").glob(".cancel*"))
+    # Cancelled before the first run has made the folder.
+    [spec] = read_plan(project / "plan.yaml", only=["fails"], output=project / "new")
+    with batch._executor(1, cluster, [spec]) as (start, cancel):
+        cancel()
+        result, _ = start(spec).result(timeout=60)
+    assert result.status == "cancelled"
+    assert not list((project / "new").glob(".cancel*"))
 
 
 def test_no_cluster_there(project: Path) -> None:

@@ -7,6 +7,7 @@ server without a desktop may lack; without them boxes are stacked, and lines may
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -128,11 +129,16 @@ def _stacked(boxes: Sequence[Box], lines: Sequence[Line], columns: dict[str, int
         x += max(box.width for box in column) + BETWEEN
         bottom = max(bottom, y - GAP)
     piece = Piece(x - BETWEEN / 2, bottom, list(places.values()))
+    met = Counter(name for line in lines for name in (line.table, line.to_table))
+    heights = {  # each end of a line has a place of its own beside the box
+        name: iter([y + box.height * (at + 1) / (met[name] + 1) for at in range(met[name])])
+        for name, (box, (_, y)) in places.items()
+    }
     for line in lines:
-        (one, (x1, y1)), (two, (x2, y2)) = places[line.table], places[line.to_table]
+        (one, (x1, _)), (two, (x2, _)) = places[line.table], places[line.to_table]
         # Within a column both ends are on the right.
-        start = x1 + one.width * (x1 <= x2), y1 + one.height / 2
-        end = x2 + two.width * (x2 <= x1), y2 + two.height / 2
+        start = x1 + one.width * (x1 <= x2), next(heights[line.table])
+        end = x2 + two.width * (x2 <= x1), next(heights[line.to_table])
         out, back = BETWEEN / 2 * (1 if x1 <= x2 else -1), BETWEEN / 2 * (1 if x2 <= x1 else -1)
         bends = [(start[0] + out, start[1]), (end[0] + back, end[1])]
         piece.lines.append((line, [start, *bends, end]))

@@ -145,9 +145,14 @@ def _executor(
         raise WorkbenchError(f"No Dask scheduler answers at {scheduler}: {error}.") from None
     # The workers share the folder that runs are written to, and nothing else with us.
     mark = specs[0].output / f".cancel-{secrets.token_hex(4)}"
+
+    def cancel() -> None:
+        mark.parent.mkdir(parents=True, exist_ok=True)  # the first run may not have begun
+        mark.touch()
+
     try:
         with client, client.get_executor(pure=False) as executor:
-            yield lambda spec: executor.submit(_run_there, spec, mark), mark.touch
+            yield lambda spec: executor.submit(_run_there, spec, mark), cancel
     finally:
         mark.unlink(missing_ok=True)
 
