@@ -85,16 +85,16 @@ class Outline:
     headings: list[dict[str, Any]] = field(default_factory=list)
     last_level: int = 1
     last_text: str = ""
-    # What the page itself calls its regions; a list of them tells those apart by name alone.
-    labels: set[str] = field(default_factory=lambda: {"Checks"})
-
-    def label(self, text: str) -> str:
-        """Return a name for a region that no other one of the page has."""
-        return _fresh(text, self.labels, " ")
 
     def _anchor(self, text: str) -> str:
         # Same spelling as in JupyterLab, so links written there work here.
-        return _fresh(re.sub(r"\s+", "-", text)[:80], self.anchors, "-")
+        stem = name = re.sub(r"\s+", "-", text)[:80]
+        for count in itertools.count(2):
+            if name not in self.anchors:
+                break
+            name = f"{stem}-{count}"
+        self.anchors.add(name)
+        return name
 
     def place(self, tag: Tag, listed: bool) -> None:
         """Give a heading its level and id; the first top-level one becomes the page's title."""
@@ -112,13 +112,6 @@ class Outline:
             if listed:
                 tag["id"] = self._anchor(text)
                 self.headings.append({"level": level, "text": text, "anchor": tag["id"]})
-
-
-def _fresh(stem: str, taken: set[str], joint: str) -> str:
-    names = itertools.chain([stem], (f"{stem}{joint}{count}" for count in itertools.count(2)))
-    name = next(name for name in names if name not in taken)
-    taken.add(name)
-    return name
 
 
 # As "minimal", but void elements are written the HTML way, which is also shorter.
@@ -143,7 +136,7 @@ def sanitise(html: str, outline: Outline, *, listed: bool = False) -> Markup:
         if tag.name != "table":
             outline.place(tag, listed)
         elif not tag.find_parent("table"):
-            _fit_table(soup, tag, outline)
+            _fit_table(soup, tag, outline.last_text)
     text = soup.decode(formatter=_FORMATTER)
     return Markup(text) if _visible(text) else Markup()  # noqa: S704
 
@@ -161,7 +154,7 @@ def _check_image(soup: BeautifulSoup, image: Tag) -> None:
     image.replace_with(note)
 
 
-def _fit_table(soup: BeautifulSoup, table: Tag, outline: Outline) -> None:
+def _fit_table(soup: BeautifulSoup, table: Tag, heading: str) -> None:
     titles = table.find_all("caption", recursive=False)
     # great_tables writes title and subtitle as rows of their own.
     titles = titles or table.select(":scope > thead td:is(.gt_title, .gt_subtitle)")
@@ -177,8 +170,7 @@ def _fit_table(soup: BeautifulSoup, table: Tag, outline: Outline) -> None:
     if titles:
         table.insert(0, caption)
     words = " ".join(caption.get_text(" ").split())
-    heading = outline.last_text
-    label = outline.label(words or (f"Table in {heading}" if heading else "Table"))
+    label = words or (f"Table in {heading}" if heading else "Table")
     first_row = table.find("tr")
     columns = len(first_row.find_all(["td", "th"])) if first_row else 0
     extent = "scroll wide" if columns > _PORTRAIT_COLUMNS else "scroll"
