@@ -95,7 +95,7 @@ class Lab:
     address: str
     token: str
 
-    def ask(self, method: str, path: str, **body: Any) -> Any:
+    def ask(self, method: str, path: str, /, **body: Any) -> Any:
         link = http.client.HTTPConnection(self.address.removeprefix("http://"), timeout=LIMIT)
         link.request(
             method, f"/api/{path}", json.dumps(body), {"Authorization": f"token {self.token}"}
@@ -155,7 +155,11 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     themes.parent.mkdir(parents=True)
     themes.write_text('{"adaptive-theme": true}')  # light or dark as the browser says
     places = {"JUPYTER_CONFIG_DIR": home, "JUPYTER_RUNTIME_DIR": home / "run"}
-    environment = {**os.environ, **{name: str(path) for name, path in places.items()}}
+    relative = {
+        "WORKBENCH_CONFIG": "workbench.toml", "WORKBENCH_REPORTS": "runs",
+        "WORKBENCH_CACHE": os.path.relpath(os.environ["WORKBENCH_CACHE"], project),
+    }  # fmt: skip
+    environment = {**os.environ, **relative, **{name: str(it) for name, it in places.items()}}
     options = ["--no-browser", "--port=8901", *(["--allow-root"] if os.geteuid() == 0 else [])]
     with (home / "log").open("w") as log:
         process = subprocess.Popen(
@@ -272,6 +276,20 @@ def test_a_kernel_that_is_asked_for_at_once_has_everything_imported(lab: Lab) ->
         f"import sys; print([name for name in {IMPORTS!r} if name not in sys.modules], sys.prefix)"
     )
     assert lab.run(made, code) == f"[] {sys.prefix}"
+    lab.ask("DELETE", f"kernels/{made}")
+
+
+def test_relative_places_are_the_same_ones_in_every_folder(lab: Lab) -> None:
+    made = lab.ask("POST", "kernels", name="python3", path="notebooks")["id"]
+    names = [f"WORKBENCH_{place}" for place in ("CONFIG", "REPORTS", "CACHE")]
+    code = f"import os; print(os.getcwd(), *map(os.environ.get, {names!r}), sep='\\n')"
+    here = lab.project
+    assert lab.run(made, code).splitlines() == [
+        str(here / "notebooks"), str(here / "workbench.toml"), str(here / "runs"),
+        os.environ["WORKBENCH_CACHE"],
+    ]  # fmt: skip
+    code = "import workbench as wb; print(wb.connect('demo').read('SELECT 7 AS a').item())"
+    assert lab.run(made, code) == "7"
     lab.ask("DELETE", f"kernels/{made}")
 
 

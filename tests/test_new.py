@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import resource
 import shutil
@@ -16,6 +17,7 @@ import pytest
 from commands import command
 from conftest import BIN, ROOT
 
+from notebooks import make_notebook
 from workbench import suites
 from workbench.running import kernels
 from workbench.running.plan import plan_run, read_values
@@ -171,20 +173,103 @@ def test_nothing_is_left_when_the_disk_is_full(started: Path) -> None:
     assert {path.name for path in started.iterdir()} == {"workbench.toml", "notebooks"}
 
 
-def test_nothing_is_left_when_it_is_cancelled_between_two_files(started: Path) -> None:
-    code = """
+def linked(refusal: int = 0, cancelled_at: int = 0) -> subprocess.CompletedProcess[str]:
+    """Write a notebook where links are refused for some reason, or one of them is a Ctrl-C."""
+    code = f"""
 import os, signal, sys
 links = []
 def interrupt(event, args):
     if event == "os.link":
         links.append(args)
-        if len(links) == 3:
+        if len(links) == {cancelled_at}:
             os.kill(os.getpid(), signal.SIGINT)
+        if {refusal}:
+            raise OSError({refusal}, "no links here")
 sys.addaudithook(interrupt)
 from workbench.cli import main
 main(["new", "credit_watch"])
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("refusal", [0, errno.ENOTSUP])
+def test_nothing_is_left_when_it_is_cancelled_between_two_files(
+    started: Path, refusal: int
+) -> None:
+    done = linked(refusal, cancelled_at=3)
     assert (done.returncode, done.stderr) == (130, "cancelled\n")
     assert files_in(started) == BEFORE
     assert {path.name for path in started.iterdir()} == {"workbench.toml", "notebooks"}
+
+
+def test_a_file_system_without_hard_links_will_do(started: Path) -> None:
+    done = linked(errno.EPERM)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert files_in(started) == {*BEFORE, *FILES}
+    assert plan_run("credit_watch").parameters["suite"] == "credit_watch"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "kept"),
+    [
+        ('suite: list[str] = ["colors"]', {"suite": ["colors"]}),
+        ("suite = 7", {"suite": 7}),
+        ('suite: Literal["colors"] = "colors"', {"suite": "colors"}),
+    ],
+)
+def test_a_suite_that_is_no_name_stays_as_it_is(
+    started: Path, parameters: str, kept: dict[str, object]
+) -> None:
+    make_notebook(started / "notebooks" / "other.ipynb", parameters=parameters)
+    assert command("new", "mine", "--from", "other").returncode == 0
+    values = read_values(started / "params" / "mine.yaml")
+    assert plan_run("mine", values=values).parameters == kept
+    assert not (started / "expectations").exists()
+
+
+@pytest.mark.parametrize("table", ["table: str | None = None", "table: int = 7", 'table = ""'])
+def test_a_suite_tells_nothing_of_a_table_without_a_name(started: Path, table: str) -> None:
+    both = f"{table}\nsuite: str | None = None"
+    make_notebook(started / "notebooks" / "other.ipynb", parameters=both)
+    assert command("new", "mine", "--from", "other").returncode == 0
+    assert suites.read_suite("mine").meta["about"] == "What is promised of the table."
+    assert plan_run("mine").parameters["suite"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("written", "changed"),
+    [
+        ("```sh\n# no\n```\n# Old\n\nx", "```sh\n# no\n```\n# Mine\n\nx"),
+        ("~~~~\n~~~\n# no\n~~~~~\n# Old", "~~~~\n~~~\n# no\n~~~~~\n# Mine"),
+        ("```x``` is no fence\n# Old", "```x``` is no fence\n# Mine"),
+        ("Old\nin two lines\n=====\n\nFor all", "# Mine\n\nFor all"),
+        ("For all\n\nOld\n==\n# x", "For all\n\n# Mine\n# x"),
+        ("For all\n# Old\nx\n===", "For all\n# Mine\nx\n==="),
+    ],
+)
+def test_the_title_is_what_a_reader_takes_for_it(started: Path, written: str, changed: str) -> None:
+    other = make_notebook(started / "notebooks" / "other.ipynb")
+    notebook = nbformat.read(other, as_version=4)
+    notebook.cells[0].source = written
+    nbformat.write(notebook, other)
+    assert command("new", "mine", "--from", "other").returncode == 0
+    made = nbformat.read(started / "notebooks" / "mine.ipynb", as_version=4)
+    assert [cell.source for cell in made.cells] == [changed, "x: int = 1"]
+
+
+def test_a_notebook_whose_only_title_is_in_code_gets_one(started: Path) -> None:
+    other = make_notebook(started / "notebooks" / "other.ipynb")
+    notebook = nbformat.read(other, as_version=4)
+    notebook.cells[0].source = "```\n# never closed"
+    nbformat.write(notebook, other)
+    assert command("new", "mine", "--from", "other").returncode == 0
+    made = nbformat.read(started / "notebooks" / "mine.ipynb", as_version=4)
+    assert [cell.source for cell in made.cells[:2]] == ["# Mine", "```\n# never closed"]
+
+
+def test_pytest_is_named_only_where_it_is_installed(
+    started: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "pytest tests/test_one.py" in command("new", "one").stdout
+    monkeypatch.setitem(sys.modules, "pytest", None)  # what is None there cannot be imported
+    assert "pytest" not in command("new", "two").stdout

@@ -16,7 +16,7 @@ from traitlets.config import Config
 
 from workbench.errors import WorkbenchError
 from workbench.running import kernels
-from workbench.settings import load_settings, project_folder
+from workbench.settings import cache_folder, config_path, load_settings, project_folder
 
 # In a process of its own, which neither takes JupyterLab's time nor its memory, and which keeps
 # the server for as long as somebody holds the other end of its input.
@@ -47,6 +47,7 @@ def serve(options: Sequence[str]) -> None:
     missing.
     """
     settings = load_settings()
+    _settle(settings.reports)
     if importlib.util.find_spec("jupyterlab") is None:
         raise WorkbenchError(
             "JupyterLab is not installed in this environment.",
@@ -69,6 +70,16 @@ def serve(options: Sequence[str]) -> None:
             LabApp.initialize_server(
                 argv=[*options], config=config, static_custom_path=styles
             ).start()
+
+
+def _settle(reports: Path) -> None:
+    """Make the environment's places absolute: each kernel runs in the folder of its notebook."""
+    places = {
+        "WORKBENCH_CONFIG": (config_path() or Path()).absolute(),  # a link's own folder counts
+        "WORKBENCH_CACHE": cache_folder(),
+        "WORKBENCH_REPORTS": project_folder() / reports,
+    }
+    os.environ.update({name: str(it) for name, it in places.items() if os.environ.get(name)})
 
 
 def _configuration(project: Path, notebooks: Path) -> Config:

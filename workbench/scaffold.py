@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import os
 import re
@@ -29,6 +30,14 @@ from workbench.settings import (
 )
 
 STARTER = Path(__file__).with_name("starter")
+# A code block, which is passed over whole, or a title in either of Markdown's spellings.
+TITLE = re.compile(
+    r"""^[ ]{0,3}(?P<fence>`{3,}(?=[^`\n]*$)|~{3,}).*(?:\n.*)*?
+            (?:\n[ ]{0,3}(?P=fence)[`~]*[ \t]*$|\Z)
+      | (?P<title>^\#[ ].* | (?:^[ ]{0,3}(?!\#|>|```|~~~|[-*+][ ])\S.*\n)+=+[ \t]*$)""",
+    re.MULTILINE | re.VERBOSE,
+)
+NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP}  # of exFAT, shared folders
 UNCOMPARED = "nbval-ignore-output"  # nbval runs the cell, and takes whatever comes out of it
 
 
@@ -39,9 +48,9 @@ def start(
 
     It starts as the notebook `template`, a name or a path, without its outputs; else as a report
     on one table. `source` and `table` become the defaults of the parameters so called, and a
-    notebook that takes a `suite` has one of its own, with one check that any table with rows
-    meets. The files are written all or none. Raises UsageError for a name that is no Python name,
-    for files that exist, an unknown template, and parameters that it has not.
+    notebook that takes the name of a `suite` has one of its own, with one check that any table
+    with rows meets. The files are written all or none. Raises UsageError for a name that is no
+    Python name, for files that exist, an unknown template, and parameters that it has not.
     """
     if not (name.isascii() and name.isidentifier() and name.strip("_")):
         allowed = "letters from a to z, digits and _, and no digit comes first: credit_watch, say"
@@ -83,7 +92,7 @@ def _texts(
             title=title, notebook=place.as_posix(), values=values.as_posix()
         ),
     }
-    if any(parameter.name == "suite" for parameter in parameters):
+    if any((parameter.name, parameter.default) == ("suite", name) for parameter in parameters):
         texts[settings.expectations / f"{name}.json"] = _suite(name, parameters)
     return texts
 
@@ -93,7 +102,7 @@ def _begun(
 ) -> tuple[nbformat.NotebookNode, list[Parameter]]:
     """Return the notebook at `origin` as a new one, and its parameters with their new defaults.
 
-    `wanted` are defaults that it must have parameters for, `usual` those that it may have.
+    `wanted` are defaults that it must have parameters for; `usual` go where they are taken.
     """
     found = read_notebook(origin)
     notebook = upgrade(found, from_minor=found.nbformat_minor)
@@ -106,13 +115,17 @@ def _begun(
         if not value.isprintable():
             raise UsageError(f"The {key} {value!r} holds what cannot be printed.")
         taken[key].check(value)
+    defaults = {**wanted}
+    for key in usual.keys() & taken.keys():
+        with suppress(UsageError):
+            defaults[key] = taken[key].check(usual[key])
     cells = [cell for cell in notebook.cells if "injected-parameters" not in _tags(cell)]
     for cell in cells:
         tags = _tags(cell)
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
             if TAG in tags:
-                cell.source = _with_defaults(cell.source, {**usual, **wanted})
+                cell.source = _with_defaults(cell.source, defaults)
             elif UNCOMPARED not in tags:
                 tags.append(UNCOMPARED)
         cell.metadata = {"tags": tags} if tags else {}
@@ -127,11 +140,12 @@ def _tags(cell: Mapping[str, Any]) -> list[str]:
 
 
 def _titled(cells: Sequence[nbformat.NotebookNode], title: str) -> list[nbformat.NotebookNode]:
-    heading = re.compile(r"^# .*", re.MULTILINE)
     for cell in cells:
-        if cell.cell_type == "markdown" and heading.search(cell.source):
-            cell.source = heading.sub(f"# {title}", cell.source, count=1)
-            return [*cells]
+        for found in TITLE.finditer(cell.source if cell.cell_type == "markdown" else ""):
+            if found["title"]:
+                before, after = cell.source[: found.start()], cell.source[found.end() :]
+                cell.source = f"{before}# {title}{after}"
+                return [*cells]
     return [new_markdown_cell(f"# {title}"), *cells]
 
 
@@ -170,7 +184,8 @@ def _values(name: str, parameters: Sequence[Parameter]) -> str:
 
 
 def _suite(name: str, parameters: Sequence[Parameter]) -> str:
-    table = next((p.default for p in parameters if p.name == "table"), "the table")
+    defaults = (parameter.default for parameter in parameters if parameter.name == "table")
+    table = next((it for it in defaults if it and isinstance(it, str)), "the table")
     check = {
         "type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 1},
         "severity": "critical", "meta": {"sentence": "There are rows"},
@@ -186,6 +201,7 @@ def _write(files: Mapping[Path, str]) -> None:
             raise UsageError(f"{path} exists already.", "Choose another name; nothing was written.")
     fresh = [folder for folder in {path.parent for path in files} if not folder.exists()]
     built: dict[Path, Path] = {}
+    copied: list[Path] = []
     try:
         with ExitStack() as stack:
             for path, text in files.items():
@@ -195,10 +211,10 @@ def _write(files: Mapping[Path, str]) -> None:
                 built[path].write_text(text, encoding="utf-8")
             try:
                 for path, whole in built.items():
-                    os.link(whole, path)  # unlike a rename, it replaces nothing
+                    _place(whole, path, copied)
             except BaseException:
                 for path, whole in built.items():
-                    if path.exists() and path.samefile(whole):
+                    if path in copied or (path.exists() and path.samefile(whole)):
                         path.unlink()
                 raise
     except BaseException:
@@ -206,3 +222,14 @@ def _write(files: Mapping[Path, str]) -> None:
             with suppress(OSError):
                 folder.rmdir()
         raise
+
+
+def _place(whole: Path, path: Path, copied: list[Path]) -> None:
+    try:
+        os.link(whole, path)  # unlike a rename, it replaces nothing
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        with path.open("xb") as file:
+            copied.append(path)
+            file.write(whole.read_bytes())

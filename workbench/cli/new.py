@@ -26,6 +26,7 @@ def new_command(name: str, template: str | None, source: str | None, table: str 
       workbench new late_payments --table billing.billing_transactions
       workbench new my_colors --from run_colors
     """
+    from importlib.util import find_spec
     from pathlib import Path
 
     from workbench.scaffold import start
@@ -35,4 +36,5 @@ def new_command(name: str, template: str | None, source: str | None, table: str 
     here = Path.cwd()
     for path in written:
         click.echo(path.relative_to(here) if path.is_relative_to(here) else path)
-    click.echo(f"Next: workbench run {name}; workbench lab; pytest tests/test_{name}.py")
+    tested = f"; pytest tests/test_{name}.py" if find_spec("pytest") else ""
+    click.echo(f"Next: workbench run {name}; workbench lab{tested}")
