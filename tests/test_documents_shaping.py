@@ -8,6 +8,8 @@ import itertools
 import json
 import random
 import string
+import sys
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -201,8 +203,17 @@ def test_an_item_whose_key_is_taken_is_kept_as_it_is() -> None:
     assert item == {**twins[0], "odd": {"B": "AA=="}}
 
 
+@pytest.fixture
+def recursion() -> Iterator[None]:
+    """Python's own limit, which libraries raise."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(before)
+
+
 @pytest.mark.parametrize("depth", [32, 500, 5000])
-def test_an_item_may_be_nested_too_deeply(depth: int) -> None:
+def test_an_item_may_be_nested_too_deeply(depth: int, recursion: None) -> None:
     deep: dict[str, Any] = {"S": "x"}
     for _ in range(depth):
         deep = {"L": [deep]}

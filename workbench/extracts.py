@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import sys
 import time
@@ -11,7 +12,6 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import polars as pl
 import polars.selectors as cs
@@ -123,13 +123,15 @@ def whole(path: Path, overwrite: bool) -> Iterator[Path]:
     Raises UsageError, before anything is written, for a path that is taken or leads nowhere.
     """
     target = free(path, overwrite)
-    near = TemporaryDirectory(
-        prefix=f".{target.name}.", suffix=".partial", dir=target.parent, ignore_cleanup_errors=True
-    )
-    with near as folder:
-        building = Path(folder) / target.name
+    # Named before it is made: a signal between making and noting a folder would leave it behind.
+    folder = target.parent / f".{target.name}.{secrets.token_hex(4)}.partial"
+    try:
+        folder.mkdir(mode=0o700)
+        building = folder / target.name
         yield building
         place(building, target, path, overwrite)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _progress(wanted: bool) -> Progress:
