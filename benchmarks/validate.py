@@ -21,7 +21,7 @@ from benchmarks.measuring import PEAK, ROOT, versus
 from benchmarks.read import MAKE
 from workbench import embedded
 
-ROUNDS = 3
+ROUNDS = 2
 NUMBERS = ("message_id", "dealer", "amount", "price", "weight", "live")
 TEXTS = ("ticker", "reference")
 

@@ -306,12 +306,12 @@ def test_the_result_can_be_written_in_order_whole_or_not_at_all(
 
 def test_an_interrupt_ends_the_statement_and_the_session_goes_on(stored: Any) -> None:
     feed = stored.relation
-    # Some ten seconds: Spark's task does not hear of its end within one loop, and would go on for
-    # as long in the background.
-    few = sa.select(feed.c.PX).limit(12).subquery("d")
+    # 40 million pairs, some ten seconds: Spark's task does not hear of its end within such a loop,
+    # and goes on for as long in the background.
+    some = [sa.select(feed.c.PX).limit(rows).subquery() for rows in (200, 200, 200, 5)]
     many = sa.select(sa.func.count(sa.text("*"))).select_from(
-        feed.join(feed.alias("b"), sa.true()).join(feed.alias("c"), sa.true())
-        .join(few, feed.c.PX + sa.column("PX", _selectable=feed.alias("c")) != few.c.PX)
+        some[0].join(some[1], sa.true()).join(some[2], sa.true())
+        .join(some[3], some[0].c.PX + some[2].c.PX != some[3].c.PX)
     )  # fmt: skip
     threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
