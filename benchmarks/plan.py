@@ -29,11 +29,11 @@ def measure(full: bool = False) -> str:
         kernels.warm(None)
         warm = [_seconds_here(plan, folder) for _ in range(2)][-1]
         memory = _memory_of_four(plan, folder)
-    return versus(
-        f"{len(read_plan(plan))} runs",
-        ("the command", [cold], [peer]),
-        ("again in the same process", [warm], [peer]),
-    ) + (f"\nFour runs at once: {memory / 1e6:,.0f} MB for runner, forkserver and kernels.\n")
+        return versus(
+            f"{len(read_plan(plan))} runs",
+            ("the command", [cold], [peer]),
+            ("again in the same process", [warm], [peer]),
+        ) + (f"\nFour runs at once: {memory / 1e6:,.0f} MB for runner, forkserver and kernels.\n")
 
 
 def _once_each(path: Path) -> Path:
